@@ -1,0 +1,111 @@
+"""Batch: what the data layer hands to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from mmfuse.errors import UnknownModalityError
+from mmfuse.tokens import Tokens
+
+RawInput = Tensor | Tokens
+Target = Tensor | Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of a multimodal data set, with the mask of who is there.
+
+    Args:
+        modalities: the order that the columns of ``present`` follow.
+        inputs: each modality's raw input, first axis B. What stands in an absent slot has
+            no meaning and no effect. A modality that no row has may be left out.
+        present: ``(B, M)`` bool, True where the row has the modality.
+        target: one tensor, a tensor for each named target, or None. Class labels are
+            ``(B,)`` long with -1 for an unknown label; several labels at once are
+            ``(B, L)`` float; regression is float with NaN for an unknown value.
+        index: ``(B,)`` long, the row in the data set, so that outputs can be joined back.
+        present_rows: for each modality the positions of its present rows. Found once where
+            the batch is made (on the CPU), so that a training step on a GPU need not wait
+            to learn how many rows it has.
+
+    Example:
+        >>> batch = Batch(("a",), {"a": torch.zeros(2, 3)}, torch.tensor([[True], [False]]))
+        >>> len(batch), batch.present_rows["a"].tolist()
+        (2, [0])
+    """
+
+    modalities: tuple[str, ...]
+    inputs: Mapping[str, RawInput]
+    present: Tensor
+    target: Target | None = None
+    index: Tensor = field(default=None)  # type: ignore[assignment]
+    present_rows: Mapping[str, Tensor] = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.inputs) - set(self.modalities):
+            raise UnknownModalityError(
+                f"Batch inputs hold {sorted(unknown)}, which modalities {self.modalities} "
+                "do not name. Add them to modalities, or drop the inputs."
+            )
+        if self.index is None:
+            index = torch.arange(len(self.present), device=self.present.device)
+            object.__setattr__(self, "index", index)
+        if self.present_rows is None:
+            columns = self.present.unbind(dim=1)
+            rows = {
+                m: c.nonzero().squeeze(1) for m, c in zip(self.modalities, columns, strict=True)
+            }
+            object.__setattr__(self, "present_rows", rows)
+
+    def __len__(self) -> int:
+        return self.present.shape[0]
+
+    def keep(self, mask: Tensor) -> Batch:
+        """The same rows with fewer modalities: present becomes ``present & mask`` (B, M)."""
+        return replace(self, present=self.present & mask, present_rows=None)
+
+    def rows(self, index: Tensor) -> Batch:
+        """The rows that ``index`` (long or bool) selects."""
+        return Batch(
+            self.modalities,
+            {m: _rows(x, index) for m, x in self.inputs.items()},
+            self.present[index],
+            _map_target(self.target, lambda t: t[index]),
+            self.index[index],
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device."""
+        return Batch(
+            self.modalities,
+            {m: x.to(device, non_blocking=non_blocking) for m, x in self.inputs.items()},
+            self.present.to(device, non_blocking=non_blocking),
+            _map_target(self.target, lambda t: t.to(device, non_blocking=non_blocking)),
+            self.index.to(device, non_blocking=non_blocking),
+            {m: r.to(device, non_blocking=non_blocking) for m, r in self.present_rows.items()},
+        )
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory."""
+        return Batch(
+            self.modalities,
+            {m: x.pin_memory() for m, x in self.inputs.items()},
+            self.present.pin_memory(),
+            _map_target(self.target, lambda t: t.pin_memory()),
+            self.index.pin_memory(),
+            {m: r.pin_memory() for m, r in self.present_rows.items()},
+        )
+
+
+def _rows(value: RawInput, index: Tensor) -> RawInput:
+    return value.rows(index) if isinstance(value, Tokens) else value[index]
+
+
+def _map_target(target: Target | None, change) -> Target | None:  # type: ignore[no-untyped-def]
+    if target is None or isinstance(target, Tensor):
+        return None if target is None else change(target)
+    return {name: change(value) for name, value in target.items()}

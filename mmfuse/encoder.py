@@ -1,0 +1,77 @@
+"""The encoder contract: raw input of the rows that have a modality -> tokens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from mmfuse.batch import RawInput
+from mmfuse.errors import ConfigError
+from mmfuse.recorded import Recorded
+from mmfuse.spec import Kind, ModalitySpec
+from mmfuse.tokens import Tokens
+
+
+class Encoder(nn.Module, Recorded, ABC):
+    """Base of all unimodal encoders.
+
+    An encoder sees only rows that have its modality: the model selects them before and
+    spreads the result after. A subclass states which ``kinds`` of input it takes, sets
+    ``out_dim`` and writes ``forward``.
+
+    Args:
+        spec: what the input looks like. In YAML the model fills it in from the data.
+        out_dim: width D of the tokens.
+        frozen: keep the weights and the mode (eval) as they are; no gradient is recorded.
+
+    Shape:
+        forward: (B, *spec.shape), or Tokens for unequal lengths -> (B, D) or Tokens (B, T, D)
+
+    Raises:
+        ConfigError: ``spec.kind`` is not one of ``kinds``.
+    """
+
+    #: Kinds of input that the encoder takes.
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"vector"})
+    #: Kinds of input for which it is the default when nobody names an encoder.
+    default_for: ClassVar[frozenset[Kind]] = frozenset()
+
+    def __init__(
+        self, spec: ModalitySpec | int | Sequence[int | None], out_dim: int, frozen: bool = False
+    ) -> None:
+        super().__init__()
+        self.spec = ModalitySpec.of(spec)
+        self.out_dim = out_dim
+        self.frozen = frozen
+        if self.spec.kind not in self.kinds:
+            raise ConfigError(
+                f"{type(self).__name__} takes {' or '.join(sorted(self.kinds))}, the modality is "
+                f"{self.spec.kind}. Choose another encoder, or declare another kind in the data."
+            )
+
+    @abstractmethod
+    def forward(self, x: Any) -> Tokens | Tensor:
+        """Encodes the rows that have the modality."""
+
+    def preprocess(self, raw: Any) -> RawInput:
+        """Turns raw values of the present rows (strings, say) into what ``forward`` takes.
+
+        Runs in the data workers, a batch at a time. The default suits arrays: it passes
+        them on as they are.
+        """
+        return raw
+
+    def train(self, mode: bool = True) -> Encoder:
+        """A frozen encoder stays in eval mode."""
+        super().train(mode and not self.frozen)
+        return self
+
+    def freeze(self) -> Encoder:
+        """Stops all learning in this encoder."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.train(False)
+        return self

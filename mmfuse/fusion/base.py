@@ -1,0 +1,137 @@
+"""The fusion contract: tokens of several modalities, some absent -> one vector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.recorded import Recorded
+from mmfuse.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """What a fusion module hands to the heads.
+
+    Args:
+        vector: the joint representation, ``(B, D)``.
+        steps: for sequential methods the state after every step, ``(B, S, D)``, the initial
+            state first.
+        step_present: ``(B, S)`` bool, True where the step happened for the row.
+        step_modality: ``(B, S)`` or ``(S,)`` long, the position in ``Fusion.modalities``
+            that each step read; -1 for the initial state.
+        votes: for late fusion each modality's own vector, ``(B, M, D)``; the heads read
+            each, and ``LateFusion.combine`` joins what they say.
+        weights: how much each modality counted, ``(B, M)``, zero where absent.
+        losses: named auxiliary losses (scalars) that the method itself defines.
+    """
+
+    vector: Tensor
+    steps: Tensor | None = None
+    step_present: Tensor | None = None
+    step_modality: Tensor | None = None
+    votes: Tensor | None = None
+    weights: Tensor | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Fusion(nn.Module, Recorded, ABC):
+    """Base of all fusion modules: it holds what is true of absence, once.
+
+    Before a subclass sees anything, absent slots are blanked (zero values, no real token),
+    so that nothing in them can reach an output or a gradient. After it, a row with nothing
+    present gets the learned ``prior``. A subclass writes ``fuse``, the mathematics between.
+
+    Args:
+        dims: width of each modality's tokens, in fusion order.
+        out_dim: width D of the fused vector.
+
+    Shape:
+        tokens[m].values (B, T_m, dims[m]), present (B, M) -> Fused with vector (B, D)
+
+    Raises:
+        ConfigError: no modality, or a width below 1.
+        UnknownModalityError: ``tokens`` holds a modality that ``dims`` does not name.
+    """
+
+    #: Whether the result depends on the order of ``dims`` beyond the choice of weights.
+    is_sequential = False
+
+    def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
+        super().__init__()
+        if not dims or min(*dims.values(), out_dim) < 1:
+            raise ConfigError(
+                f"{type(self).__name__} needs at least one modality and widths of 1 or more; "
+                f"found dims={dict(dims)}, out_dim={out_dim}."
+            )
+        self.dims = dict(dims)
+        self.modalities = tuple(dims)
+        self.out_dim = out_dim
+        self.prior = nn.Parameter(torch.zeros(out_dim))
+
+    def forward(self, tokens: Mapping[str, Tokens], present: Tensor, **options: Any) -> Fused:
+        """Fuses a batch.
+
+        Args:
+            tokens: each modality's tokens. One that no row has may be left out.
+            present: ``(B, M)`` bool in the order of ``self.modalities``.
+            options: what the method's own ``fuse`` takes besides, such as ``order``.
+        """
+        if not tokens.keys() <= self.dims.keys():
+            raise UnknownModalityError(
+                f"{type(self).__name__} was given {sorted(tokens.keys() - self.dims.keys())}; "
+                f"it was built for {list(self.modalities)}."
+            )
+        blanked = {
+            m: tokens[m].keep(present[:, i]) if m in tokens else self._nothing(m, present)
+            for i, m in enumerate(self.modalities)
+        }
+        present = present & torch.stack([t.mask.any(dim=1) for t in blanked.values()], dim=1)
+        fused = self.fuse(blanked, present, **options)
+        anyone = present.any(dim=1, keepdim=True)
+        return replace(fused, vector=torch.where(anyone, fused.vector, self.prior))
+
+    @abstractmethod
+    def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
+        """The method itself. Every modality is in ``tokens``, absent slots are blank.
+
+        What it returns for a row with nothing present does not matter, as long as its
+        gradient is finite.
+        """
+
+    def _nothing(self, modality: str, present: Tensor) -> Tokens:
+        size = len(present)
+        values = self.prior.new_zeros(size, 1, self.dims[modality])
+        return Tokens(values, present.new_zeros(size, 1))
+
+
+def pooled(tokens: Mapping[str, Tokens]) -> dict[str, Tensor]:
+    """Each modality's mean token, ``(B, dims[m])``, zero where absent."""
+    return {m: t.pooled() for m, t in tokens.items()}
+
+
+class PooledFusion(Fusion):
+    """Base for methods that read one vector a modality, all of one width.
+
+    Each modality's mean token passes a linear map of its own to ``out_dim``. A subclass
+    writes ``reduce`` on the stack.
+    """
+
+    def __init__(self, dims: Mapping[str, int], out_dim: int = 128) -> None:
+        super().__init__(dims, out_dim)
+        self.project = nn.ModuleDict({m: nn.Linear(d, out_dim) for m, d in dims.items()})
+
+    def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
+        """Projects, stacks and reduces."""
+        stack = torch.stack([self.project[m](t.pooled()) for m, t in tokens.items()], dim=1)
+        return self.reduce(stack.masked_fill(~present.unsqueeze(-1), 0), present)
+
+    @abstractmethod
+    def reduce(self, stack: Tensor, present: Tensor) -> Fused:
+        """Joins the vectors ``(B, M, D)``; those of absent modalities are zero."""

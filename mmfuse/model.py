@@ -1,0 +1,189 @@
+"""FusionModel: encoders, then fusion, then heads. Plain torch, no Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmfuse.batch import Batch
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.fusion.base import Fused, Fusion
+from mmfuse.recorded import describe, rebuild
+from mmfuse.spec import DataSpec
+from mmfuse.standardise import Standardise
+from mmfuse.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model says of a batch.
+
+    Args:
+        logits: each target's scores, ``(B, out_dim)``.
+        fused: the fusion module's result.
+        step_logits: for sequential fusion each target's scores after every step,
+            ``(B, S, out_dim)``; empty otherwise.
+    """
+
+    logits: Mapping[str, Tensor]
+    fused: Fused
+    step_logits: Mapping[str, Tensor]
+
+
+class FusionModel(nn.Module):
+    """One encoder a modality, one fusion module, one head a target.
+
+    Args:
+        spec: what the modalities and targets look like.
+        encoders: one for each modality of ``spec``.
+        fusion: built for the encoders' widths; see ``FusionModel.dims``.
+        heads: one for each target, ``(..., fusion.out_dim) -> (..., target.out_dim)``;
+            linear maps by default.
+
+    Raises:
+        UnknownModalityError: encoders and spec name different modalities.
+        ConfigError: the fusion was built for other widths.
+
+    Example:
+        >>> from mmfuse import DataSpec, ModalitySpec, TargetSpec
+        >>> from mmfuse.fusion import ConcatFusion
+        >>> from mmfuse_encoders import MLPEncoder
+        >>> spec = DataSpec({"a": ModalitySpec.of(3)}, {"y": TargetSpec("regression")})
+        >>> encoders = {"a": MLPEncoder(3, out_dim=8)}
+        >>> model = FusionModel(spec, encoders, ConcatFusion({"a": 8}))
+        >>> output = model(Batch(("a",), {"a": torch.zeros(2, 3)}, torch.ones(2, 1).bool()))
+        >>> output.logits["y"].shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        heads: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        if set(encoders) != set(spec.modalities):
+            raise UnknownModalityError(
+                f"Encoders are given for {sorted(encoders)}, the data has "
+                f"{sorted(spec.modalities)}. Name one encoder for each modality."
+            )
+        dims = {m: encoders[m].out_dim for m in fusion.modalities if m in encoders}
+        if dims != fusion.dims or len(dims) != len(encoders):
+            raise ConfigError(
+                f"{type(fusion).__name__} was built for {fusion.dims}; the encoders give "
+                f"{ {m: e.out_dim for m, e in encoders.items()} }. Build it with these dims."
+            )
+        self.spec = spec
+        self.modalities = fusion.modalities
+        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.modalities})
+        self.standardise = nn.ModuleDict(
+            {m: Standardise(s) for m, s in spec.modalities.items() if s.mean}
+        )
+        self.fusion = fusion
+        self.heads = nn.ModuleDict(
+            heads or {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
+        )
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of each modality's tokens, in fusion order."""
+        return self.fusion.dims
+
+    def encode(self, batch: Batch) -> dict[str, Tokens]:
+        """Runs each encoder on the rows that have its modality, and on no other.
+
+        Shape:
+            -> {m: Tokens (B, T_m, dims[m])}, rows without the modality blank
+        """
+        tokens = {}
+        for m in self.modalities:
+            if m not in batch.inputs or len(batch.present_rows[m]) == 0:
+                continue  # Fusion knows what to do with a modality that no row has.
+            rows, x = batch.present_rows[m], batch.inputs[m]
+            some = len(rows) < len(batch)
+            if some:
+                x = x.rows(rows) if isinstance(x, Tokens) else x.index_select(0, rows)
+            found = self._encode_rows(m, x)
+            tokens[m] = found.scatter(rows, len(batch)) if some else found
+        return tokens
+
+    def _encode_rows(self, modality: str, x: Tensor | Tokens) -> Tokens:
+        encoder = self.encoders[modality]
+        if modality in self.standardise:
+            x = self.standardise[modality](x)
+        # no_grad, not inference mode: the fusion must be able to differentiate through
+        # what it computes from a frozen encoder's output.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not encoder.frozen):
+            return Tokens.of(encoder(x))
+
+    def present(self, batch: Batch) -> Tensor:
+        """``batch.present`` with its columns in fusion order; False for one it lacks."""
+        if batch.modalities == self.modalities:
+            return batch.present
+        if unknown := set(batch.modalities) - set(self.modalities):
+            raise UnknownModalityError(
+                f"The batch has {sorted(unknown)}; the model knows {list(self.modalities)}."
+            )
+        absent = batch.present.new_zeros(len(batch))
+        columns = dict(zip(batch.modalities, batch.present.unbind(dim=1), strict=True))
+        return torch.stack([columns.get(m, absent) for m in self.modalities], dim=1)
+
+    def fuse(self, tokens: Mapping[str, Tokens], present: Tensor, **options: Any) -> Fused:
+        """Joins tokens; ``present`` (B, M) is in fusion order."""
+        return self.fusion(tokens, present, **options)
+
+    def read(self, fused: Fused, present: Tensor) -> Output:
+        """Applies the heads to a fused batch."""
+        if fused.votes is not None:
+            logits = {t: self._combine(t, fused, present) for t in self.heads}
+        else:
+            logits = {t: head(fused.vector) for t, head in self.heads.items()}
+        steps: dict[str, Tensor] = {}
+        if fused.steps is not None:
+            steps = {t: head(fused.steps) for t, head in self.heads.items()}
+        return Output(logits, fused, steps)
+
+    def _combine(self, target: str, fused: Fused, present: Tensor) -> Tensor:
+        head = self.heads[target]
+        prior = head(fused.vector)  # what a row with nothing present is given
+        joined = self.fusion.combine(  # type: ignore[operator]  # only LateFusion votes
+            head(fused.votes), present, self.spec.targets[target]
+        )
+        return torch.where(present.any(dim=1, keepdim=True), joined, prior)
+
+    def forward(self, batch: Batch) -> Output:
+        """Encodes, fuses and reads out a batch."""
+        present = self.present(batch)
+        return self.read(self.fuse(self.encode(batch), present), present)
+
+    def describe(self) -> dict[str, Any]:
+        """How to build this model again, in plain data; weights are not part of it."""
+        if not all(isinstance(head, nn.Linear) for head in self.heads.values()):
+            raise ConfigError("A model with heads of your own cannot be described yet by name.")
+        return {
+            "spec": self.spec.to_dict(),
+            "encoders": {m: describe(self.encoders[m], without=("spec",)) for m in self.modalities},
+            "fusion": describe(self.fusion, without=("dims",)),
+        }
+
+    @classmethod
+    def rebuild(cls, description: Mapping[str, Any]) -> FusionModel:
+        """The inverse of ``describe``, with fresh weights.
+
+        Raises:
+            CheckpointError: it names a class that cannot be imported or is not of its kind.
+        """
+        spec = DataSpec.from_dict(description["spec"])
+        encoders = {
+            m: rebuild(d, spec.modalities[m], base=Encoder)
+            for m, d in description["encoders"].items()
+        }
+        dims = {m: e.out_dim for m, e in encoders.items()}
+        return cls(spec, encoders, rebuild(description["fusion"], dims, base=Fusion))

@@ -1,0 +1,61 @@
+"""The objective contract: a model's view of a batch -> named losses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor, nn
+
+from mmfuse.batch import Batch
+from mmfuse.errors import ConfigError
+from mmfuse.recorded import Recorded
+from mmfuse.tokens import Tokens
+
+if TYPE_CHECKING:
+    from mmfuse.model import FusionModel, Output
+
+Schedule = Literal["constant", "linear_up", "linear_down"]
+
+
+class Objective(nn.Module, Recorded, ABC):
+    """Base of everything that is added to the training loss.
+
+    Objectives add up and work with any fusion. One that needs parameters of its own makes
+    them in ``build``, when the model is known.
+
+    Args:
+        weight: factor of this objective in the sum.
+        schedule: how the factor moves over training progress from 0 to 1: ``constant``,
+            ``linear_up`` (from 0 to ``weight``) or ``linear_down`` (from ``weight`` to 0).
+
+    Raises:
+        ConfigError: an unknown schedule.
+    """
+
+    def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
+        super().__init__()
+        if schedule not in ("constant", "linear_up", "linear_down"):
+            raise ConfigError(
+                f"schedule is {schedule!r}; expected 'constant', 'linear_up' or 'linear_down'."
+            )
+        self.weight, self.schedule = weight, schedule
+
+    def build(self, model: FusionModel) -> None:
+        """Makes what the objective needs for this model; called once, before training.
+
+        Raises:
+            ConfigError: the model cannot serve the objective.
+        """
+
+    def factor(self, progress: float) -> float:
+        """The weight at training progress between 0 and 1."""
+        scale = {"constant": 1.0, "linear_up": progress, "linear_down": 1.0 - progress}
+        return self.weight * scale[self.schedule]
+
+    @abstractmethod
+    def forward(
+        self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
+    ) -> dict[str, Tensor]:
+        """Named scalar losses, before weighting."""

@@ -1,0 +1,223 @@
+"""DataSpec: what each modality and each target looks like.
+
+The data layer makes it, the model is built from it, the checkpoint keeps it. So nobody
+types a width or a number of classes into a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import ModuleDict
+
+from mmfuse.batch import Batch, RawInput
+from mmfuse.errors import DataError, UnknownModalityError
+from mmfuse.tokens import Tokens
+
+Kind = Literal["vector", "table", "image", "series", "text", "tokens"]
+TargetKind = Literal["binary", "multiclass", "multilabel", "regression"]
+
+
+@dataclass(frozen=True)
+class ModalitySpec:
+    """What one modality's input looks like.
+
+    Args:
+        kind: ``vector`` (C,); ``table`` (C,) whose last columns may be category codes;
+            ``image`` (channels, height, width); ``series`` (steps, channels), where steps
+            may be None for unequal lengths; ``text`` strings; ``tokens`` (steps, width).
+        shape: one row's shape, without the batch axis. Empty for text.
+        categories: for a table, how many codes each categorical column has. Those columns
+            stand last; code 0 means missing or unseen in training.
+        columns: the source columns' names, where there are any.
+        mean: per-feature training mean to subtract, empty for no standardisation. Features
+            lie on the last axis, for images on the first.
+        std: per-feature training standard deviation, never zero.
+
+    Example:
+        >>> ModalitySpec.of(200).width
+        200
+    """
+
+    kind: Kind
+    shape: tuple[int | None, ...] = ()
+    categories: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, value: int | Sequence[int | None] | ModalitySpec) -> ModalitySpec:
+        """A spec from a width (vector), a shape (2 axes: series, 3: image), or itself."""
+        if isinstance(value, ModalitySpec):
+            return value
+        if isinstance(value, int):
+            return cls("vector", (value,))
+        kinds: dict[int, Kind] = {1: "vector", 2: "series", 3: "image"}
+        if len(value) not in kinds:
+            raise DataError(
+                f"A modality of shape {tuple(value)} has no kind of its own. Give a "
+                "ModalitySpec with kind and shape."
+            )
+        return cls(kinds[len(value)], tuple(value))
+
+    @property
+    def width(self) -> int:
+        """Number of features: the size of the feature axis (channels, for an image)."""
+        if not self.shape:
+            raise DataError(f"A {self.kind} modality has no fixed width.")
+        size = self.shape[0] if self.kind == "image" else self.shape[-1]
+        assert size is not None
+        return size
+
+    @property
+    def size(self) -> int:
+        """Number of values in one row, when every axis is known."""
+        if any(s is None for s in self.shape):
+            raise DataError(f"A {self.kind} of shape {self.shape} has no fixed size.")
+        return prod(s for s in self.shape if s is not None)
+
+    @property
+    def numeric_width(self) -> int:
+        """Number of leading columns that are numbers, not category codes."""
+        return self.width - len(self.categories)
+
+    def check(self, name: str, value: RawInput) -> None:
+        """Refuses an input of another shape.
+
+        Raises:
+            DataError: with the shape expected and the shape found.
+        """
+        values = value.values if isinstance(value, Tokens) else value
+        if self.kind == "text":
+            return
+        found = tuple(values.shape[1:])
+        fits = len(found) == len(self.shape) and all(
+            want is None or want == got for want, got in zip(self.shape, found, strict=True)
+        )
+        if not fits:
+            raise DataError(
+                f"Modality {name!r}: the model expects {self.kind} rows of shape {self.shape}, "
+                f"the batch has {found}. Check the columns or arrays that feed {name!r}."
+            )
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """What one target looks like.
+
+    Args:
+        kind: ``binary`` (labels 0 and 1), ``multiclass`` (0..K-1), ``multilabel`` (several
+            0/1 labels a row) or ``regression``.
+        classes: class names, in label order; for multilabel the labels' names.
+        weights: one weight a class for the loss, empty for none; for multilabel the weight
+            of each label's positives.
+        width: number of values a row, for regression.
+        mean: training mean for regression targets, which are standardised inside the loss.
+        std: training standard deviation for regression.
+    """
+
+    kind: TargetKind
+    classes: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    width: int = 1
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def out_dim(self) -> int:
+        """How many scores a head gives: 1 for binary, K, the labels, or the values."""
+        if self.kind == "binary":
+            return 1
+        return self.width if self.kind == "regression" else len(self.classes)
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether the target is made of classes."""
+        return self.kind != "regression"
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Turns scores into what a person reads: probabilities, or values in target units.
+
+        Shape:
+            logits (..., out_dim) -> probabilities (..., K) with two columns for binary,
+            (..., L) for multilabel, values (..., width) for regression.
+        """
+        if self.kind == "binary":
+            positive = logits.sigmoid()
+            return torch.cat([1 - positive, positive], dim=-1)
+        if self.kind == "multiclass":
+            return logits.softmax(dim=-1)
+        if self.kind == "multilabel":
+            return logits.sigmoid()
+        return logits * logits.new_tensor(self.std or 1.0) + logits.new_tensor(self.mean or 0.0)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Every modality and every target of a data set, by name.
+
+    Example:
+        >>> spec = DataSpec({"a": ModalitySpec.of(3)}, {"y": TargetSpec("regression")})
+        >>> DataSpec.from_dict(spec.to_dict()) == spec
+        True
+    """
+
+    modalities: Mapping[str, ModalitySpec]
+    targets: Mapping[str, TargetSpec] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = [n for n in (*self.modalities, *self.targets) if "." in n or hasattr(ModuleDict, n)]
+        if taken:
+            raise DataError(
+                f"{taken} cannot name a modality or target: torch keeps the names of its own "
+                "methods, and dots, for itself. Rename."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a checkpoint or a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
+        """The inverse of ``to_dict``; lists from JSON are welcome."""
+
+        def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+            return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+        return cls(
+            {name: ModalitySpec(**tuples(f)) for name, f in plain["modalities"].items()},
+            {name: TargetSpec(**tuples(f)) for name, f in plain["targets"].items()},
+        )
+
+    def check(self, batch: Batch) -> None:
+        """Refuses a batch that does not fit. For the edge, not for every step.
+
+        Raises:
+            UnknownModalityError: the batch has a modality that the spec does not name.
+            DataError: a width differs, or a present slot holds NaN.
+        """
+        for name in batch.modalities:
+            if name not in self.modalities:
+                raise UnknownModalityError(
+                    f"The batch has modality {name!r}; the model knows "
+                    f"{list(self.modalities)}. Leave it out, or train a model with it."
+                )
+        for name, value in batch.inputs.items():
+            self.modalities[name].check(name, value)
+            rows = batch.present_rows[name]
+            if isinstance(value, Tokens):
+                real = value.rows(rows)
+                found = real.values[real.mask]
+            else:
+                found = value[rows]
+            if found.is_floating_point() and not found.isfinite().all():
+                raise DataError(
+                    f"Modality {name!r}: a row that counts as present holds NaN or infinity. "
+                    "Mark the row absent, or fill the cell."
+                )
