@@ -25,7 +25,8 @@ class Entry:
     reference: str
 
 
-def _import_all() -> None:
+def import_all() -> None:
+    """Imports every module that defines components, ours and those of entry points."""
     for module in _OWN:
         importlib.import_module(module)
     for group in GROUPS:
@@ -40,7 +41,7 @@ def _subclasses(base: type) -> list[type]:
 
 def known(base: type) -> dict[str, type]:
     """Every importable, concrete, public subclass of ``base`` by its short name."""
-    _import_all()
+    import_all()
     classes = (
         c
         for c in _subclasses(base)

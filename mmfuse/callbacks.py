@@ -1,0 +1,102 @@
+"""Callbacks that every run has: exact resuming, and a record of what ran."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+import mmfuse
+from mmfuse.errors import OutputError
+
+_LIBRARIES = ("torch", "lightning", "torchmetrics", "datasets", "scikit-learn", "numpy")
+
+
+class ExactResume(Callback):
+    """Keeps the random state in the checkpoint and puts it back before the next step.
+
+    With the data order (kept by the loader) and the optimizer (kept by Lightning) a run
+    that was killed and resumed gives the same weights as one that was not, on a CPU.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random state of this moment."""
+        state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remembers the state until training starts; set-up may still draw numbers."""
+        self._pending = state_dict
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Puts the random state back, once."""
+        if self._pending is None:
+            return
+        torch.set_rng_state(self._pending["cpu"].cpu())
+        if "cuda" in self._pending and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([s.cpu() for s in self._pending["cuda"]])
+        self._pending = None
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {
+        "mmfuse": mmfuse.__version__,
+        "python": platform.python_version(),
+        **{library: version(library) for library in _LIBRARIES},
+    }
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes a JSON file, all of it or nothing.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error}. Check space and permissions.") from error
+
+
+class RunRecord(Callback):
+    """Writes ``run.json`` (versions, seed, device, model) and the data's splits and masks."""
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the record before the first step, so that a failed run has one too."""
+        if not trainer.is_global_zero or trainer.log_dir is None:
+            return
+        folder = Path(trainer.log_dir)
+        seed = os.environ.get("PL_GLOBAL_SEED")  # where Lightning's seed_everything leaves it
+        parameters = sum(p.numel() for p in pl_module.parameters())
+        write_json(
+            {
+                "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "versions": versions(),
+                "seed": int(seed) if seed else None,
+                "device": str(trainer.strategy.root_device),
+                "processes": trainer.world_size,
+                "parameters": parameters,
+                "model": pl_module.model.describe(),  # type: ignore[union-attr]
+            },
+            folder / "run.json",
+        )
+        trainer.datamodule.save(folder)  # type: ignore[attr-defined]

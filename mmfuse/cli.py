@@ -1,0 +1,105 @@
+"""The mmfuse command. Heavy imports wait until a subcommand needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import mmfuse
+from mmfuse.errors import MmfuseError
+
+_OVERVIEW = f"""\
+mmfuse {mmfuse.__version__}: multimodal representation and fusion, honest about absent modalities
+
+Usage: mmfuse COMMAND [--config FILE.yaml] [options]
+
+Commands:
+  fit         train a model, keep the best checkpoint
+  validate    score a checkpoint on the validation rows
+  test        score a checkpoint on the test rows
+  predict     write a checkpoint's predictions to a Parquet file
+  robustness  report what happens when modalities are absent
+  compare     train several fusions over several seeds into one table
+  list        list known components: encoders, fusion, objectives, missing, data
+
+All but list take the same configuration. For a command's options: mmfuse COMMAND --help
+To swap the fusion: --model.fusion=GatedFusion
+"""
+
+_COMMANDS = ("fit", "validate", "test", "predict", "robustness", "compare")
+_LISTS = {
+    "encoders": ("mmfuse.encoder", "Encoder"),
+    "fusion": ("mmfuse.fusion", "Fusion"),
+    "objectives": ("mmfuse.objectives", "Objective"),
+    "missing": ("mmfuse.missing", "Missingness"),
+    "data": ("mmfuse.data", "FusionDataModule"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit status is 0, or 2 for a mistake, or 130 when interrupted."""
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_OVERVIEW, end="")
+        return 0
+    if words[0] == "--version":
+        print(mmfuse.__version__)
+        return 0
+    try:
+        if words[0] == "list":
+            return _list(words[1:])
+        if words[0] not in _COMMANDS:
+            return _fail(_unknown("command", words[0], (*_COMMANDS, "list")))
+        from mmfuse.lightning_cli import run
+
+        run(words)
+    except MmfuseError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted. Go on with: mmfuse fit ... --ckpt_path last", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"mmfuse: {message}", file=sys.stderr)
+    return 2
+
+
+def _unknown(what: str, found: str, known: Sequence[str]) -> str:
+    import difflib
+
+    nearest = difflib.get_close_matches(found, known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"Unknown {what} {found!r}.{hint} Known: {', '.join(known)}."
+
+
+def _list(words: Sequence[str]) -> int:
+    kind = words[0] if words else ""
+    if kind not in _LISTS:
+        return _fail(_unknown("list", kind, tuple(_LISTS)))
+    import importlib
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmfuse.registry import entries
+
+    module, name = _LISTS[kind]
+    base = getattr(importlib.import_module(module), name)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(kind, no_wrap=True, style="bold")
+    table.add_column("what it does")
+    found = entries(base)
+    has_papers = any(e.reference for e in found)
+    if has_papers:
+        table.add_column("paper", style="dim")
+    for entry in found:
+        cells = [entry.name, entry.summary]
+        table.add_row(*cells, *([entry.reference] if has_papers else []))
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

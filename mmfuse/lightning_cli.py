@@ -1,0 +1,120 @@
+"""The subcommands that train and evaluate: a LightningCLI over mmfuse's Trainer."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from mmfuse.data import FusionDataModule
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError
+from mmfuse.fusion.base import Fusion
+from mmfuse.missing import Missingness
+from mmfuse.objectives import Objective
+from mmfuse.registry import import_all, resolve
+from mmfuse.tasks.predictions import PredictionWriter
+from mmfuse.trainer import Trainer
+
+_SUPPLIED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+_BASES = {
+    "fusion": Fusion,
+    "encoders": Encoder,
+    "objectives": Objective,
+    "missing": Missingness,
+    "test_missing": Missingness,
+    "data": FusionDataModule,
+}
+
+
+class MmfuseCLI(LightningCLI):
+    """LightningCLI with ``robustness`` and ``compare`` beside the usual subcommands."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Each subcommand and the arguments that the CLI itself supplies."""
+        names = ("fit", "validate", "test", "predict", "robustness", "compare")
+        return dict.fromkeys(names, _SUPPLIED)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that raises instead of printing its usage and leaving."""
+        return super().init_parser(**{**kwargs, "exit_on_error": False})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """A model needs no class_path: it is the supervised task unless it says otherwise."""
+        parser.set_defaults({"model": {"class_path": "mmfuse.tasks.SupervisedTask"}})
+
+    def before_predict(self) -> None:
+        """Predictions go to a file in the run's folder."""
+        self.trainer.callbacks.append(PredictionWriter(self._folder / "predictions.parquet"))
+
+    def after_fit(self) -> None:
+        """Says where the run is."""
+        best = getattr(self.trainer.checkpoint_callback, "best_model_path", "")
+        self._say(f"Best checkpoint: {best or self._folder}")
+
+    def after_validate(self) -> None:
+        """Says where the scores are."""
+        self._say(f"Scores: {self._folder / 'metrics.csv'}")
+
+    after_test = after_validate
+
+    def after_predict(self) -> None:
+        """Says where the predictions are."""
+        self._say(f"Predictions: {self._folder / 'predictions.parquet'}")
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.trainer.log_dir or self.trainer.default_root_dir)
+
+    def _say(self, line: str) -> None:
+        if self.trainer.is_global_zero:
+            print(line)
+
+
+def run(args: Sequence[str]) -> None:
+    """Parses and runs one subcommand.
+
+    Raises:
+        MmfuseError: a mistake in the configuration, the data or the checkpoint.
+    """
+    import_all()  # so that the short class names of every installed package are known
+    try:
+        MmfuseCLI(
+            L.LightningModule,
+            FusionDataModule,
+            trainer_class=Trainer,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            args=list(args),
+        )
+    except ArgumentError as error:
+        raise ConfigError(_readable(str(error))) from error
+
+
+def _readable(message: str) -> str:
+    """The part of jsonargparse's message that a person can act on.
+
+    Its report of a mistyped class name says "expected a path"; the name is looked up among
+    the known ones here, which says what was meant.
+    """
+    wrong = re.search(r"Expected a path but ([\w.]+) either not accessible", message)
+    wrong = wrong or re.search(r"Expected a dot import path string: ([\w.]+)", message)
+    if wrong:
+        keys = re.findall(r"Parser key \"([\w.]+)\"", message)
+        for key in reversed([part for k in keys for part in k.split(".")]):
+            if key in _BASES:
+                try:
+                    resolve(_BASES[key], wrong[1])
+                except ConfigError as error:
+                    return str(error)
+    lines = [line.strip(" -") for line in message.splitlines()]
+    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value", "Expected a <class")
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return "\n  ".join(kept) or message

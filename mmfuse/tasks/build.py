@@ -1,0 +1,70 @@
+"""Builds a FusionModel from a DataSpec and what a person wrote for encoders and fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.fusion.base import Fusion
+from mmfuse.model import FusionModel
+from mmfuse.recorded import factory
+from mmfuse.registry import known
+from mmfuse.spec import DataSpec, ModalitySpec
+
+EncoderFactory = Callable[[ModalitySpec], Encoder]
+FusionFactory = Callable[[dict[str, int]], Fusion]
+
+
+def default_encoder(name: str, spec: ModalitySpec) -> type[Encoder]:
+    """The encoder class that serves a kind of input when nobody names one.
+
+    Raises:
+        ConfigError: no known encoder is the default for the kind.
+    """
+    for cls in known(Encoder).values():
+        if issubclass(cls, Encoder) and spec.kind in cls.default_for:
+            return cls
+    raise ConfigError(f"Modality {name!r} ({spec.kind}) has no default encoder; name one.")
+
+
+def build_model(
+    spec: DataSpec,
+    encoders: Mapping[str, EncoderFactory | str | Mapping[str, Any]] | None,
+    fusion: FusionFactory | str | Mapping[str, Any],
+) -> FusionModel:
+    """Encoders for the modalities of ``spec``, then the fusion for their widths.
+
+    Args:
+        spec: modalities and targets.
+        encoders: for each modality a class, a partial, a name, or class_path and init_args;
+            None takes the default of each kind. The fusion order is this mapping's.
+        fusion: likewise.
+
+    Raises:
+        UnknownModalityError: encoders and data name different modalities.
+        ConfigError: a name that means nothing, or options that a class refuses.
+    """
+    if encoders is None:
+        encoders = {m: default_encoder(m, s) for m, s in spec.modalities.items()}
+    if set(encoders) != set(spec.modalities):
+        raise UnknownModalityError(
+            f"Encoders are named for {list(encoders)}, the data has {list(spec.modalities)}. "
+            "Name one encoder for each modality of the data."
+        )
+    built = {
+        m: _called(factory(Encoder, e), spec.modalities[m], f"Encoder of {m!r}")
+        for m, e in encoders.items()
+    }
+    dims = {m: e.out_dim for m, e in built.items()}
+    return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
+
+
+def _called(make: Callable[..., Any], argument: Any, what: str) -> Any:
+    try:
+        return make(argument)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise ConfigError(f"{what}: {error}. Check its options.") from error

@@ -1,0 +1,85 @@
+"""Predictions as a table: one line a row of the data set, joined by its number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+from mmfuse.errors import OutputError
+from mmfuse.spec import DataSpec
+
+
+def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.DataFrame:
+    """Joins what ``Trainer.predict`` returns into one table, sorted by row.
+
+    Args:
+        outputs: one mapping a batch, from ``SupervisedTask.predict_step``.
+        spec: names the targets and their classes.
+
+    Returns:
+        ``row``; for each classified target ``<target>`` (the class) and
+        ``<target>_<class>`` (its probability); for several labels at once only the
+        probabilities; for regression the value. With one target a class column is called
+        by the class alone.
+    """
+    batches = list(outputs)
+    joined = {k: torch.cat([b[k] for b in batches]).float().cpu().numpy() for k in batches[0]}
+    columns: dict[str, Any] = {"row": joined["row"].astype("int64")}
+    for name, target in spec.targets.items():
+        values = joined[name]
+        if target.kind in ("binary", "multiclass"):
+            columns[name] = [target.classes[k] for k in values.argmax(axis=1)]
+        if target.is_classification:
+            columns |= {f"{name}_{c}": values[:, k] for k, c in enumerate(target.classes)}
+        elif target.width == 1:
+            columns[name] = values[:, 0]
+        else:
+            columns |= {f"{name}_{k}": values[:, k] for k in range(target.width)}
+    return pd.DataFrame(columns).drop_duplicates("row").sort_values("row", ignore_index=True)
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes ``predictions.parquet`` at the end of ``predict``; each process writes its part.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(write_interval="epoch")
+        self.path = Path(path)
+
+    def write_on_epoch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Writes this process's rows; the first process joins all parts."""
+        frame = to_frame(predictions, pl_module.model.spec)  # type: ignore[union-attr]
+        parts = [self._part(rank) for rank in range(trainer.world_size)]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            frame.to_parquet(parts[trainer.global_rank])
+            trainer.strategy.barrier()
+            if trainer.is_global_zero:
+                # A distributed sampler may repeat rows to even out the processes.
+                whole = pd.concat([pd.read_parquet(p) for p in parts]).drop_duplicates("row")
+                whole.sort_values("row", ignore_index=True).to_parquet(parts[0])
+                os.replace(parts[0], self.path)
+                for part in parts[1:]:
+                    part.unlink()
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.path}: {error}.") from error
+
+    def _part(self, rank: int) -> Path:
+        return self.path.with_suffix(f".rank{rank}.part")

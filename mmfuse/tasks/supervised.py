@@ -1,0 +1,221 @@
+"""SupervisedTask: classification and regression, one target or several, under Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from mmfuse.batch import Batch
+from mmfuse.checkpoint import describe_run, require_same_model
+from mmfuse.encoder import Encoder
+from mmfuse.fusion.base import Fusion
+from mmfuse.missing import ModalityDropout, RowFacts
+from mmfuse.model import FusionModel, Output
+from mmfuse.objectives import Objective, SupervisedLoss
+from mmfuse.spec import ModalitySpec
+from mmfuse.tasks.build import build_model
+from mmfuse.tasks.scores import Scores
+
+
+def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer when none is named: AdamW, learning rate 1e-3, weight decay 1e-2."""
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2)
+
+
+class SupervisedTask(L.LightningModule):
+    """Trains a FusionModel on whatever targets the data has.
+
+    The model is built when the data is known: widths and classes come from the
+    DataModule's ``DataSpec``, and nobody types them.
+
+    Args:
+        encoders: for each modality an encoder class, a partial of one, its name, or a
+            mapping with ``class_path`` and ``init_args``. None takes the default of each
+            modality's kind. The order is the fusion order.
+        fusion: a fusion module, given in the same ways.
+        objectives: losses added to ``SupervisedLoss``; name that one yourself to change
+            its weight.
+        optimizer: makes the optimizer from the parameters.
+        scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
+        modality_dropout: rate with which a training row loses each modality, drawn anew
+            every epoch; a row keeps at least one.
+        dropout_seed: seed of those draws.
+
+    Raises:
+        UnknownModalityError, ConfigError: at set-up, when the model does not fit the data.
+    """
+
+    def __init__(
+        self,
+        encoders: dict[str, Callable[[ModalitySpec], Encoder]] | None = None,
+        fusion: Callable[[dict[str, int]], Fusion] = "SequentialFusion",  # type: ignore[assignment]
+        objectives: list[Objective] | None = None,
+        optimizer: OptimizerCallable = adamw,
+        scheduler: LRSchedulerCallable | None = None,
+        modality_dropout: float = 0.0,
+        dropout_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self._encoders, self._fusion = encoders, fusion
+        self._optimizer, self._scheduler = optimizer, scheduler
+        extra = list(objectives or [])
+        if not any(isinstance(o, SupervisedLoss) for o in extra):
+            extra.insert(0, SupervisedLoss())
+        self.objectives = nn.ModuleList(extra)
+        self.modality_dropout = (
+            ModalityDropout(modality_dropout, seed=dropout_seed) if modality_dropout else None
+        )
+        self.model: FusionModel | None = None
+        self._losses = Scores()
+
+    # Set-up: the one place where data and model meet.
+
+    def setup(self, stage: str) -> None:
+        """Builds the model from the data's spec, and gives the data the preprocessing."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.model is None:
+            self.build(build_model(data.spec, self._encoders, self._fusion))
+        assert self.model is not None
+        data.attach({m: e.preprocess for m, e in self.model.encoders.items()})
+        self._metrics = {
+            split: Scores.metrics(self.model.spec, split) for split in ("val", "test")
+        }
+
+    def build(self, model: FusionModel) -> None:
+        """Takes ``model`` for its own and lets the objectives make what they need."""
+        self.model = model
+        for objective in self.objectives:
+            objective.build(model)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer over everything that learns, and the scheduler if there is one."""
+        optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
+        if self._scheduler is None:
+            return optimizer
+        scheduler = {"scheduler": self._scheduler(optimizer)}
+        if isinstance(scheduler["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):
+            monitor = getattr(scheduler["scheduler"], "monitor", "val/loss")
+            scheduler["monitor"] = monitor
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    # Steps.
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Modality dropout, on the CPU, before the encoders see the rows."""
+        if self.modality_dropout is None or not self.trainer.training:
+            return batch
+        unknown = torch.full_like(batch.index, -1)
+        facts = RowFacts(
+            batch.modalities,
+            batch.index,
+            batch.present,
+            unknown,
+            torch.full(batch.present.shape, 0.5),
+        )
+        return batch.keep(self.modality_dropout.keep(facts, epoch=self.current_epoch))
+
+    def forward(self, batch: Batch) -> Output:
+        """The model's output for a batch."""
+        assert self.model is not None
+        return self.model(batch)
+
+    def losses(self, batch: Batch) -> tuple[Tensor, Output, dict[str, Tensor]]:
+        """The weighted sum of all objectives, the output, and every named loss."""
+        model = self.model
+        assert model is not None
+        present = model.present(batch)
+        tokens = model.encode(batch)
+        output = model.read(model.fuse(tokens, present), present)
+        named: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        progress = self._progress()
+        for objective in self.objectives:
+            factor = objective.factor(progress)
+            for name, value in objective(model, batch, tokens, output).items():
+                named[f"{type(objective).__name__}/{name}"] = value
+                total = factor * value if total is None else total + factor * value
+        for name, value in output.fused.losses.items():
+            named[f"{type(model.fusion).__name__}/{name}"] = value
+            total = value if total is None else total + value
+        assert total is not None
+        return total, output, named
+
+    def _progress(self) -> float:
+        total = self.trainer.estimated_stepping_batches if self._needs_progress else 1.0
+        return min(self.global_step / total, 1.0) if self._needs_progress else 0.0
+
+    @property
+    def _needs_progress(self) -> bool:
+        return self.training and any(o.schedule != "constant" for o in self.objectives)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step; losses are summed on the device and logged once an epoch."""
+        total, _, named = self.losses(batch)
+        self._losses.add({"loss": total, **named}, len(batch))
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's mean losses."""
+        self.log_dict(self._losses.mean("train/"), sync_dist=True)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Scores a validation batch."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Scores a test batch."""
+        self._score(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the validation scores."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the test scores."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Row numbers, and for each target probabilities or values."""
+        assert self.model is not None
+        output = self.model(batch)
+        targets = self.model.spec.targets
+        return {
+            "row": batch.index,
+            **{t: targets[t].predict(logits) for t, logits in output.logits.items()},
+        }
+
+    def _score(self, batch: Batch, split: str) -> None:
+        total, output, _ = self.losses(batch)
+        self._metrics[split].update(output, batch, total)
+
+    def _log_scores(self, split: str) -> None:
+        scores = self._metrics[split].compute(self.device)
+        self.log_dict(scores, prog_bar=split == "val", sync_dist=False)
+
+    # Checkpoints: plain data only, so that they load without unpickling.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what ``mmfuse.load`` needs to build the model anew."""
+        assert self.model is not None
+        checkpoint["mmfuse"] = describe_run(
+            self.model,
+            objectives=list(self.objectives),
+            missing=getattr(self.trainer.datamodule, "missing", None),  # type: ignore[attr-defined]
+            modality_dropout=self.modality_dropout,
+        )
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes the checkpoint's model, after checking that it is the same architecture.
+
+        Raises:
+            CheckpointError: the checkpoint is of another model, naming what differs.
+        """
+        if self.model is None:
+            self.build(FusionModel.rebuild(checkpoint["mmfuse"]["model"]))
+            return
+        self.build(require_same_model(self.model, checkpoint).to(self.device))
