@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import mmfuse
-from mmfuse.errors import OutputError
+from mmfuse.files import write_json
 
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "datasets", "scikit-learn", "numpy")
 
@@ -62,21 +61,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Writes a JSON file, all of it or nothing.
-
-    Raises:
-        OutputError: the folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=2) + "\n")
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error}. Check space and permissions.") from error
-
-
 class RunRecord(Callback):
     """Writes ``run.json`` (versions, seed, device, model) and the data's splits and masks."""
 
@@ -89,7 +73,7 @@ class RunRecord(Callback):
         parameters = sum(p.numel() for p in pl_module.parameters())
         write_json(
             {
-                "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
                 "versions": versions(),
                 "seed": int(seed) if seed else None,
                 "device": str(trainer.strategy.root_device),

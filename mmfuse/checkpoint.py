@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any
 import torch
 
 import mmfuse
-from mmfuse.errors import CheckpointError, MissingFileError, OutputError
+from mmfuse.errors import CheckpointError, MissingFileError
+from mmfuse.files import replacing
 from mmfuse.model import FusionModel
 from mmfuse.recorded import Recorded, describe
 
@@ -48,13 +47,8 @@ def save(model: FusionModel, path: str | Path) -> Path:
     path = Path(path)
     state = {_PREFIX + name: value for name, value in model.state_dict().items()}
     content = {"mmfuse": describe_run(model), "state_dict": state}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            torch.save(content, file)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error}. Check space and permissions.") from error
+    with replacing(path) as part:
+        torch.save(content, part)
     return path
 
 

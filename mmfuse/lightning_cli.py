@@ -115,6 +115,6 @@ def _readable(message: str) -> str:
                 except ConfigError as error:
                     return str(error)
     lines = [line.strip(" -") for line in message.splitlines()]
-    noise = ("Does not validate against", "Subtypes:", "Errors:", "Given value", "Expected a <class")
+    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a <class")
     kept = [line for line in lines if line and not line.startswith(noise)]
     return "\n  ".join(kept) or message

@@ -161,3 +161,29 @@ def factory(base: type, value: Any) -> Callable[..., Any]:
         f"Expected a {base.__name__} as a class, a name or a mapping with class_path and "
         f"init_args; found {type(value).__name__}: {value!r}."
     )
+
+
+def in_words(component: Any) -> Any:
+    """A component as a person gave it, in plain data: a name, or class path and options.
+
+    For records and digests; unlike ``describe`` it takes classes, partials and functions
+    that have not been called yet.
+    """
+    if component is None or isinstance(component, str | Mapping):
+        return component
+    if isinstance(component, functools.partial):
+        # jsonargparse makes partials of a helper, with the class among the arguments.
+        cls = next((a for a in component.args if isinstance(a, type)), component.func)
+        return {
+            "class_path": in_words(cls),
+            "init_args": {k: _word(v) for k, v in component.keywords.items()},
+        }
+    if isinstance(component, type):
+        return class_path(component)
+    return getattr(component, "__qualname__", type(component).__qualname__)
+
+
+def _word(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return [_word(v) for v in value] if isinstance(value, list | tuple) else repr(value)

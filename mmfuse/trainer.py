@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from mmfuse.callbacks import ExactResume, RunRecord
-from mmfuse.errors import ConfigError, MissingFileError, OutputError
+from mmfuse.data import FusionDataModule
+from mmfuse.errors import MissingFileError, OutputError
+from mmfuse.fusion.base import Fusion
+from mmfuse.missing import Missingness
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmfuse.robustness import RobustnessResult
 
 _CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped")
@@ -79,6 +86,14 @@ class Trainer(L.Trainer):
                     enable_version_counter=False,
                 )
             )
+        self._options = {
+            "max_epochs": max_epochs,
+            "monitor": monitor,
+            "monitor_mode": monitor_mode,
+            "log_every_n_steps": log_every_n_steps,
+            **kwargs,
+        }
+        self._given_callbacks = [c for c in extra if not isinstance(c, SaveConfigCallback)]
         super().__init__(
             max_epochs=max_epochs,
             default_root_dir=default_root_dir,
@@ -89,6 +104,26 @@ class Trainer(L.Trainer):
             # Our loaders know their rank and shard themselves.
             use_distributed_sampler=False,
             **kwargs,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the course of training, in plain data, for a record."""
+        callbacks = [f"{type(c).__name__}{c.state_key}" for c in self._given_callbacks]
+        return {**{k: str(v) for k, v in self._options.items()}, "callbacks": callbacks}
+
+    def fresh(self, folder: Path, callbacks: Sequence[Callback] = ()) -> Trainer:
+        """A quiet Trainer with the same options, for one of many runs.
+
+        Args:
+            folder: its folder of runs.
+            callbacks: further callbacks.
+        """
+        options = {**self._options, "enable_progress_bar": False, "enable_model_summary": False}
+        return Trainer(
+            default_root_dir=str(folder),
+            logger=False,
+            callbacks=[*copy.deepcopy(self._given_callbacks), *callbacks],
+            **options,
         )
 
     def fit(
@@ -113,9 +148,94 @@ class Trainer(L.Trainer):
         """
         if ckpt_path == "last":
             ckpt_path = self._newest_checkpoint()
-        super().fit(
-            model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only
+        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
+
+    def robustness(
+        self,
+        model: L.LightningModule | None = None,
+        datamodule: FusionDataModule | None = None,
+        ckpt_path: str | Path | None = None,
+        split: Literal["train", "val", "test"] = "test",
+        out: str | Path | None = None,
+        mcar_rates: list[float] | None = None,
+        bootstrap: int = 1000,
+        seed: int = 0,
+    ) -> RobustnessResult:
+        """Reports what happens when modalities are absent.
+
+        Args:
+            model: a trained task; not needed with ``ckpt_path``.
+            datamodule: the data.
+            ckpt_path: a checkpoint to evaluate instead; ``best`` is this Trainer's own.
+            split: the rows to evaluate.
+            out: folder of the report; the run's folder by default.
+            mcar_rates: rates of modalities missing at random; 0.1 to 0.9 by default.
+            bootstrap: resamples behind each interval.
+            seed: seed of the simulated absence.
+
+        Returns:
+            the numbers; the folder holds them too, with ``report.html``.
+        """
+        from mmfuse.robustness import evaluate_run
+
+        best = getattr(self.checkpoint_callback, "best_model_path", "")
+        return evaluate_run(
+            task=model,
+            data=datamodule,
+            checkpoint=(best or None) if ckpt_path == "best" else ckpt_path,
+            split=split,
+            folder=Path(out or Path(self.log_dir or self.default_root_dir) / "robustness"),
+            mcar_rates=mcar_rates,
+            bootstrap=bootstrap,
+            seed=seed,
+            device=self.strategy.root_device,
+            has_progress_bar=self.progress_bar_callback is not None,
         )
+
+    def compare(
+        self,
+        model: L.LightningModule,
+        datamodule: FusionDataModule,
+        fusions: dict[str, Callable[[dict[str, int]], Fusion]],
+        seeds: list[int] | None = None,
+        conditions: dict[str, Missingness | None] | None = None,
+        out: str = "comparison",
+        baselines: bool = True,
+        best_test_epoch: bool = False,
+        metrics: list[str] | None = None,
+    ) -> pd.DataFrame:
+        """Trains several fusions over several seeds into one table; goes on where it stopped.
+
+        Args:
+            model: the task; its encoders, objectives and optimizer serve every fusion.
+            datamodule: the data.
+            fusions: the table's lines: a name and a fusion for each.
+            seeds: the seeds; 0 to 4 by default.
+            conditions: test-time absence, a name and a simulator for each; the complete
+                test rows always come first.
+            out: folder of the tables, and of the finished runs.
+            baselines: add scikit-learn's logistic regression and histogram gradient
+                boosting on the joined features.
+            best_test_epoch: also report the epoch that was best on the test rows, as some
+                published tables do.
+            metrics: metrics to show, the most important first; all by default.
+
+        Returns:
+            the summary: mean and half-width of the 95 % interval over seeds.
+        """
+        from mmfuse.compare import Study
+
+        return Study(
+            model,
+            datamodule,
+            self.fresh,
+            fusions,
+            list(range(5)) if seeds is None else seeds,
+            conditions or {},
+            Path(out),
+            baselines,
+            best_test_epoch,
+        ).run(metrics)
 
     def _newest_checkpoint(self) -> str:
         found = sorted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from mmfuse.errors import OutputError
+from mmfuse.files import replacing
 from mmfuse.spec import DataSpec
 
 
@@ -67,19 +66,16 @@ class PredictionWriter(BasePredictionWriter):
         """Writes this process's rows; the first process joins all parts."""
         frame = to_frame(predictions, pl_module.model.spec)  # type: ignore[union-attr]
         parts = [self._part(rank) for rank in range(trainer.world_size)]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            frame.to_parquet(parts[trainer.global_rank])
-            trainer.strategy.barrier()
-            if trainer.is_global_zero:
-                # A distributed sampler may repeat rows to even out the processes.
-                whole = pd.concat([pd.read_parquet(p) for p in parts]).drop_duplicates("row")
-                whole.sort_values("row", ignore_index=True).to_parquet(parts[0])
-                os.replace(parts[0], self.path)
-                for part in parts[1:]:
-                    part.unlink()
-        except OSError as error:
-            raise OutputError(f"Cannot write {self.path}: {error}.") from error
+        with replacing(parts[trainer.global_rank]) as part:
+            frame.to_parquet(part)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            # A distributed sampler may repeat rows to even out the processes.
+            whole = pd.concat([pd.read_parquet(p) for p in parts]).drop_duplicates("row")
+            with replacing(self.path) as part:
+                whole.sort_values("row", ignore_index=True).to_parquet(part)
+            for path in parts:
+                path.unlink()
 
     def _part(self, rank: int) -> Path:
         return self.path.with_suffix(f".rank{rank}.part")

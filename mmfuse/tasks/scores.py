@@ -64,7 +64,9 @@ class SplitScores:
         """Adds a batch; rows without a label count in no metric."""
         self.loss.to(loss.device).update(loss.detach(), len(batch))
         for name, metrics in self.metrics.items():
-            target = batch.target if isinstance(batch.target, Tensor) else (batch.target or {})[name]
+            target = (
+                batch.target if isinstance(batch.target, Tensor) else (batch.target or {})[name]
+            )
             predicted, wanted = comparable(
                 self.spec.targets[name], output.logits[name].detach(), target
             )

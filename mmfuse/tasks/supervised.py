@@ -17,6 +17,7 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout, RowFacts
 from mmfuse.model import FusionModel, Output
 from mmfuse.objectives import Objective, SupervisedLoss
+from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import ModalitySpec
 from mmfuse.tasks.build import build_model
 from mmfuse.tasks.scores import Scores
@@ -73,6 +74,30 @@ class SupervisedTask(L.LightningModule):
         self.model: FusionModel | None = None
         self._losses = Scores()
 
+    def settings(self) -> dict[str, Any]:
+        """Everything the task was given, in plain data, for a record of the run."""
+        return {
+            "encoders": {m: in_words(e) for m, e in (self._encoders or {}).items()},
+            "fusion": in_words(self._fusion),
+            "objectives": [describe(o) for o in self.objectives],
+            "optimizer": in_words(self._optimizer),
+            "scheduler": in_words(self._scheduler),
+            "modality_dropout": describe(self.modality_dropout) if self.modality_dropout else None,
+        }
+
+    def fresh(self, fusion: Any = None) -> SupervisedTask:
+        """An untrained task with the same settings and, if given, another fusion."""
+        dropout = self.modality_dropout
+        return SupervisedTask(
+            self._encoders,
+            self._fusion if fusion is None else fusion,
+            [rebuild(describe(o)) for o in self.objectives],
+            self._optimizer,
+            self._scheduler,
+            dropout.rate if dropout else 0.0,
+            dropout.seed if dropout else 0,
+        )
+
     # Set-up: the one place where data and model meet.
 
     def setup(self, stage: str) -> None:
@@ -82,9 +107,7 @@ class SupervisedTask(L.LightningModule):
             self.build(build_model(data.spec, self._encoders, self._fusion))
         assert self.model is not None
         data.attach({m: e.preprocess for m, e in self.model.encoders.items()})
-        self._metrics = {
-            split: Scores.metrics(self.model.spec, split) for split in ("val", "test")
-        }
+        self._metrics = {split: Scores.metrics(self.model.spec, split) for split in ("val", "test")}
 
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` for its own and lets the objectives make what they need."""

@@ -1,0 +1,51 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmfuse.errors import OutputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of ``path`` when the block ends well.
+
+    Interrupted or failing work leaves the old file, or none, never half of one.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "folder" / "note.txt"
+        >>> with replacing(target) as part:
+        ...     _ = part.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error}. Check space and permissions.") from error
+    finally:
+        if part.exists():
+            part.unlink()
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Writes plain data as JSON, whole or not at all.
+
+    Raises:
+        OutputError: as ``replacing``.
+    """
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n")
