@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmfuse.batch import Batch
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
-from mmfuse.fusion.base import Fused, Fusion
+from mmfuse.fusion.base import Fused, Fusion, LateFusion
 from mmfuse.recorded import describe, rebuild
 from mmfuse.spec import DataSpec
 from mmfuse.standardise import Standardise
@@ -141,8 +141,8 @@ class FusionModel(nn.Module):
 
     def read(self, fused: Fused, present: Tensor) -> Output:
         """Applies the heads to a fused batch."""
-        if fused.votes is not None:
-            logits = {t: self._combine(t, fused, present) for t in self.heads}
+        if isinstance(self.fusion, LateFusion):
+            logits = {t: self._combine(self.fusion, t, fused, present) for t in self.heads}
         else:
             logits = {t: head(fused.vector) for t, head in self.heads.items()}
         steps: dict[str, Tensor] = {}
@@ -150,13 +150,14 @@ class FusionModel(nn.Module):
             steps = {t: head(fused.steps) for t, head in self.heads.items()}
         return Output(logits, fused, steps)
 
-    def _combine(self, target: str, fused: Fused, present: Tensor) -> Tensor:
+    def _combine(self, fusion: LateFusion, target: str, fused: Fused, present: Tensor) -> Tensor:
+        assert fused.votes is not None
+        assert fused.weights is not None
         head = self.heads[target]
-        prior = head(fused.vector)  # what a row with nothing present is given
-        joined = self.fusion.combine(  # type: ignore[operator]  # only LateFusion votes
-            head(fused.votes), present, self.spec.targets[target]
-        )
-        return torch.where(present.any(dim=1, keepdim=True), joined, prior)
+        # A modality whose tokens are all padding casts no vote, whatever the batch says.
+        present = present & (fused.weights > 0)
+        joined = fusion.combine(head(fused.votes), present, self.spec.targets[target])
+        return torch.where(present.any(dim=1, keepdim=True), joined, head(fusion.prior))
 
     def forward(self, batch: Batch) -> Output:
         """Encodes, fuses and reads out a batch."""

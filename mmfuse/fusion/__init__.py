@@ -1,7 +1,36 @@
 """Fusion modules, one file a method."""
 
-from mmfuse.fusion.base import Fused, Fusion, PooledFusion
+from mmfuse.fusion.base import Fused, Fusion, LateFusion, PooledFusion
+from mmfuse.fusion.bottleneck import BottleneckFusion
 from mmfuse.fusion.concat import ConcatFusion
+from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
+from mmfuse.fusion.gated import GatedFusion
+from mmfuse.fusion.late import LateConfidenceFusion, LateMeanFusion, LateProductFusion
+from mmfuse.fusion.low_rank import LowRankTensorFusion
+from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
 from mmfuse.fusion.sequential import SequentialFusion
+from mmfuse.fusion.ssma import SSMAFusion
+from mmfuse.fusion.tensor import TensorFusion
+from mmfuse.fusion.transformer import TransformerFusion
 
-__all__ = ["ConcatFusion", "Fused", "Fusion", "PooledFusion", "SequentialFusion"]
+__all__ = [
+    "BottleneckFusion",
+    "ConcatFusion",
+    "CrossModalAttentionFusion",
+    "Fused",
+    "Fusion",
+    "GatedFusion",
+    "LateConfidenceFusion",
+    "LateFusion",
+    "LateMeanFusion",
+    "LateProductFusion",
+    "LowRankTensorFusion",
+    "MaxFusion",
+    "MeanFusion",
+    "PooledFusion",
+    "SSMAFusion",
+    "SequentialFusion",
+    "SumFusion",
+    "TensorFusion",
+    "TransformerFusion",
+]

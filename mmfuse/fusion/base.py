@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.recorded import Recorded
+from mmfuse.spec import TargetSpec
 from mmfuse.tokens import Tokens
 
 
@@ -116,6 +117,21 @@ def pooled(tokens: Mapping[str, Tokens]) -> dict[str, Tensor]:
     return {m: t.pooled() for m, t in tokens.items()}
 
 
+def mean_of_present(stack: Tensor, present: Tensor) -> Tensor:
+    """Mean over the modalities that a row has; zero where it has none.
+
+    Shape:
+        stack (B, M, ...), present (B, M) -> (B, ...)
+    """
+    here = present.view(*present.shape, *([1] * (stack.dim() - 2)))
+    return stack.masked_fill(~here, 0).sum(dim=1) / here.sum(dim=1).clamp(min=1)
+
+
+def equal_weights(present: Tensor, dtype: torch.dtype) -> Tensor:
+    """One share for each present modality, ``(B, M)``; zero for the absent."""
+    return present.to(dtype) / present.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 class PooledFusion(Fusion):
     """Base for methods that read one vector a modality, all of one width.
 
@@ -135,3 +151,59 @@ class PooledFusion(Fusion):
     @abstractmethod
     def reduce(self, stack: Tensor, present: Tensor) -> Fused:
         """Joins the vectors ``(B, M, D)``; those of absent modalities are zero."""
+
+
+class LateFusion(Fusion):
+    """Base for methods whose heads judge each modality alone, before anything is joined.
+
+    Each modality's mean token passes a perceptron of its own; the heads read each of these
+    votes, and a subclass writes ``combine`` on what they say. ``Fused.vector`` is the mean
+    of the present votes.
+
+    Args:
+        dims: width of each modality's tokens, in fusion order.
+        out_dim: width D of a vote.
+        hidden: width of the perceptron's hidden layer; 0 makes it one linear map.
+        dropout: rate after the hidden layer.
+
+    Shape:
+        tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), votes (B, M, D)
+    """
+
+    def __init__(
+        self, dims: Mapping[str, int], out_dim: int = 128, hidden: int = 128, dropout: float = 0.0
+    ) -> None:
+        super().__init__(dims, out_dim)
+        self.vote = nn.ModuleDict(
+            {m: perceptron(d, hidden, out_dim, dropout) for m, d in dims.items()}
+        )
+
+    def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
+        """One vote a modality."""
+        votes = torch.stack([self.vote[m](t.pooled()) for m, t in tokens.items()], dim=1)
+        votes = votes.masked_fill(~present.unsqueeze(-1), 0)
+        weights = equal_weights(present, votes.dtype)
+        return Fused(mean_of_present(votes, present), votes=votes, weights=weights)
+
+    @abstractmethod
+    def combine(self, logits: Tensor, present: Tensor, target: TargetSpec) -> Tensor:
+        """Joins what a head says of each vote.
+
+        What it returns for a row with nothing present does not matter, as long as its
+        gradient is finite.
+
+        Shape:
+            logits (B, M, K), present (B, M) -> (B, K)
+
+        Raises:
+            ConfigError: a kind of target that the rule cannot join.
+        """
+
+
+def perceptron(width: int, hidden: int, out_dim: int, dropout: float = 0.0) -> nn.Module:
+    """One hidden layer with ReLU; ``hidden=0`` makes it one linear map."""
+    if not hidden:
+        return nn.Linear(width, out_dim)
+    return nn.Sequential(
+        nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_dim)
+    )

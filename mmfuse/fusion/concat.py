@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError
-from mmfuse.fusion.base import Fused, Fusion
+from mmfuse.fusion.base import Fused, Fusion, perceptron
 from mmfuse.tokens import Tokens
 
 Fill = Literal["zero", "mean", "learned"]
@@ -40,6 +40,10 @@ class ConcatFusion(Fusion):
 
     Raises:
         ConfigError: an unknown ``fill``.
+
+    Reference:
+        Ngiam et al., "Multimodal Deep Learning", ICML 2011, for concatenation with zeros in
+        place of an absent modality.
     """
 
     def __init__(
@@ -57,11 +61,7 @@ class ConcatFusion(Fusion):
             raise ConfigError(f"fill is {fill!r}; expected 'zero', 'mean' or 'learned'.")
         self.fill, self.flag, self.momentum = fill, flag, momentum
         width = sum(dims.values()) + flag * len(dims)
-        self.mix = nn.Linear(width, out_dim)
-        if hidden:
-            self.mix = nn.Sequential(
-                nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, out_dim)
-            )
+        self.mix = perceptron(width, hidden, out_dim, dropout)
         for m, d in dims.items():
             if fill == "learned":
                 self.register_parameter(f"absent_{m}", nn.Parameter(torch.randn(d) * 0.02))
@@ -89,6 +89,6 @@ class ConcatFusion(Fusion):
         mean = vector.sum(dim=0) / count.clamp(min=1)
         seen, running = getattr(self, f"seen_{modality}"), getattr(self, f"absent_{modality}")
         # The first batch with the modality sets the mean; later ones move it.
-        rate = torch.where(seen > 0, self.momentum, 1.0) * (count > 0)
+        rate = (count > 0) * (1 - (1 - self.momentum) * (seen > 0))
         running += rate.to(running.dtype) * (mean - running)
         seen += (count > 0).to(seen.dtype)

@@ -41,8 +41,9 @@ class SequentialFusion(Fusion):
         ConfigError: an order that is not a permutation of the modalities.
         UnknownModalityError: a modality in ``tokens`` that ``dims`` does not name.
 
-    Reference: Swamy et al., "MultiModN: Multimodal, Multi-Task, Interpretable Modular
-    Networks", NeurIPS 2023, arXiv:2309.14118.
+    Reference:
+        Swamy et al., "MultiModN: Multimodal, Multi-Task, Interpretable Modular Networks",
+        NeurIPS 2023, arXiv:2309.14118.
 
     Departs from the authors' code: the skip is decided per row, not per batch, so one
     incomplete row does not silence a modality for its neighbours.
