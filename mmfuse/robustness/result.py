@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmfuse.errors import DataError, MissingFileError, OutputError
+from mmfuse.errors import DataError, MissingFileError
+from mmfuse.files import replacing
 
 FORMAT = 1
 
@@ -110,20 +110,12 @@ class RobustnessResult:
             OutputError: the folder cannot be written.
         """
         folder = Path(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".part-") as part:
-                for name in COLUMNS:
-                    getattr(self, name).to_parquet(Path(part) / f"{name}.parquet")
-                text = json.dumps(self.meta, indent=2) + "\n"
-                (Path(part) / "meta.json").write_text(text)
-                for file in sorted(Path(part).iterdir()):
-                    os.replace(file, folder / file.name)
-        except OSError as error:
-            raise OutputError(
-                f"Cannot write the robustness result to {folder}: {error}. "
-                "Check space and permissions, or choose another folder."
-            ) from error
+        with ExitStack() as stack:
+            for name in COLUMNS:
+                part = stack.enter_context(replacing(folder / f"{name}.parquet"))
+                getattr(self, name).to_parquet(part)
+            part = stack.enter_context(replacing(folder / "meta.json"))
+            part.write_text(json.dumps(self.meta, indent=2) + "\n")
         return folder
 
     @classmethod
