@@ -107,7 +107,7 @@ class Fusion(nn.Module, Recorded, ABC):
         """
 
     def _nothing(self, modality: str, present: Tensor) -> Tokens:
-        size = len(present)
+        size = present.shape[0]  # not len(), which fixes the batch size in an exported graph
         values = self.prior.new_zeros(size, 1, self.dims[modality])
         return Tokens(values, present.new_zeros(size, 1))
 

@@ -79,7 +79,7 @@ class BottleneckFusion(Fusion):
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Runs the modalities side by side, layer by layer."""
-        size, shared = len(present), len(self.bottleneck)
+        size, shared = present.shape[0], len(self.bottleneck)
         states, closed = {}, {}
         for i, (m, t) in enumerate(tokens.items()):
             cls = self.cls[i].expand(size, 1, -1)

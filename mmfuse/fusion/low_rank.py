@@ -59,5 +59,5 @@ class LowRankTensorFusion(Fusion):
         product = first
         for factor in others:
             product = product * factor
-        terms = product.view(len(product), -1, self.out_dim)
+        terms = product.unflatten(1, (-1, self.out_dim))
         return Fused(torch.einsum("brd,r->bd", terms, self.rank_weights) + self.bias)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError, UnknownModalityError
@@ -99,15 +100,18 @@ class SequentialFusion(Fusion):
         updates = [self.hidden[m](t.pooled()) for m, t in tokens.items()]
         if isinstance(order, Tensor):
             return self._by_row(updates, present, order)
-        state = self.prior.expand(len(present), -1)
+        state = self.prior.expand(present.shape[0], -1)
         steps = [state]
         turns = self._turns(order)
         for turn in turns:
             moved = updates[turn] + self.carry[self.modalities[turn]](state)
             state = torch.where(present[:, turn, None], moved, state)
             steps.append(state)
-        happened = torch.cat([present.new_ones(len(present), 1), present[:, turns]], dim=1)
-        modality = torch.tensor([-1, *turns], device=present.device)
+        # Both are stacked from views on the device, as a list used as an index is copied there.
+        always = present.new_ones(present.shape[0])
+        happened = torch.stack([always, *(present[:, turn] for turn in turns)], dim=1)
+        positions = torch.arange(-1, len(turns), device=present.device)
+        modality = torch.stack([positions[turn + 1] for turn in (-1, *turns)])
         return Fused(state, torch.stack(steps, dim=1), happened, modality)
 
     def _turns(self, order: Sequence[str] | None) -> list[int]:
@@ -130,18 +134,20 @@ class SequentialFusion(Fusion):
         if order.shape != present.shape or not (order.sort(dim=1).values == every).all():
             raise ConfigError(
                 f"A per-row order must hold a permutation of 0..{present.shape[1] - 1} in each "
-                f"of the {len(present)} rows; found shape {tuple(order.shape)}."
+                f"of the {present.shape[0]} rows; found shape {tuple(order.shape)}."
             )
-        state = self.prior.expand(len(present), -1)
+        every_update = torch.stack(updates, dim=1)
+        every_carry = torch.cat(list(self.carry.parameters()))  # (M * S, S)
+        state = self.prior.expand(present.shape[0], -1)
         steps = [state]
         for turn in order.unbind(dim=1):
-            moved = state
-            for i, m in enumerate(self.modalities):
-                chosen = ((turn == i) & present[:, i]).unsqueeze(1)
-                moved = torch.where(chosen, updates[i] + self.carry[m](state), moved)
-            state = moved
+            # All modalities' moves in one product, then each row takes the one whose turn it is.
+            moves = every_update + F.linear(state, every_carry).view_as(every_update)
+            turn = turn.unsqueeze(1)
+            moved = moves.gather(1, turn.unsqueeze(2).expand(-1, 1, self.out_dim)).squeeze(1)
+            state = torch.where(present.gather(1, turn), moved, state)
             steps.append(state)
-        first = present.new_ones(len(present), 1)
+        first = present.new_ones(present.shape[0], 1)
         happened = torch.cat([first, present.gather(1, order)], dim=1)
         modality = torch.cat([order.new_full((len(order), 1), -1), order], dim=1)
         return Fused(state, torch.stack(steps, dim=1), happened, modality)

@@ -70,7 +70,7 @@ class TransformerFusion(Fusion):
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Attends over everything that is there."""
-        parts = [self.cls.expand(len(present), 1, -1)]
+        parts = [self.cls.expand(present.shape[0], 1, -1)]
         for i, (m, t) in enumerate(tokens.items()):
             parts.append(self.project[m](t.values) + self.embedding[i])
         closed = torch.cat([~t.mask for t in tokens.values()], dim=1)

@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from mmfuse.fusion import MaxFusion, MeanFusion, SumFusion
+
+REDUCE = {
+    SumFusion: lambda stack: stack.sum(dim=0),
+    MeanFusion: lambda stack: stack.mean(dim=0),
+    MaxFusion: lambda stack: stack.amax(dim=0),
+}
+
+
+@pytest.mark.parametrize("cls", REDUCE)
+def test_pooling_reduces_the_projections_of_the_present(cls, sample, agrees):
+    fusion = cls(sample.dims, out_dim=6)
+
+    def equation(row):
+        return REDUCE[cls](torch.stack([fusion.project[m](x.mean(dim=0)) for m, x in row.items()]))
+
+    agrees(fusion, equation)
+
+
+@pytest.mark.parametrize("cls", REDUCE)
+def test_pooling_does_not_depend_on_the_order_of_the_modalities(cls, sample, shake):
+    fusion = shake(cls(sample.dims, out_dim=6))
+    backwards = cls(dict(reversed(sample.dims.items())), out_dim=6).double()
+    backwards.load_state_dict(fusion.state_dict())
+    torch.testing.assert_close(
+        backwards(sample.tokens, sample.present.flip(1)).vector,
+        fusion(sample.tokens, sample.present).vector,
+    )
+
+
+@pytest.mark.parametrize("cls", [MeanFusion, MaxFusion])
+def test_weights_are_shares_of_the_present(cls, sample, shake):
+    weights = shake(cls(sample.dims, out_dim=6))(sample.tokens, sample.present).weights
+    assert (weights[~sample.present] == 0).all()
+    torch.testing.assert_close(weights.sum(dim=1), sample.present.any(dim=1).double())
+
+
+def test_max_weights_count_the_coordinates_each_modality_won():
+    fusion = MaxFusion({"a": 4, "b": 4}, out_dim=4).double()
+    stack = torch.tensor([[[1.0, 1.0, 1.0, -1.0], [0.0, 0.0, 0.0, -2.0]]]).double()
+    both, second = torch.tensor([[True, True]]), torch.tensor([[False, True]])
+    assert fusion.reduce(stack, both).weights.tolist() == [[1.0, 0.0]]
+    assert fusion.reduce(stack, second).vector.tolist() == [[0.0, 0.0, 0.0, -2.0]]
