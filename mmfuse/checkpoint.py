@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,10 @@ def read(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"There is no checkpoint at {path}. Check the path.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # hints about foreign pickles, refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint; it is corrupt, cut short, or holds objects "
             f"other than tensors and plain data ({type(error).__name__})."
