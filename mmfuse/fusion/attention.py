@@ -33,7 +33,8 @@ def self_attention_layer(
 def padding(mask: Tensor) -> Tensor:
     """Turns a mask of real tokens into torch's key padding mask.
 
-    A softmax over no key at all is NaN. A row without a real token therefore keeps its
-    blank ones open; the caller drops what the row gets.
+    A softmax over no key at all is NaN, and torch's kernels differ in whether they guard
+    against it. A row without a real token therefore keeps its blank ones open; the caller
+    drops what the row gets.
     """
     return ~mask & mask.any(dim=1, keepdim=True)

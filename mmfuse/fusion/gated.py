@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mmfuse.fusion.base import Fused, Fusion
+from mmfuse.fusion.base import Fused, Fusion, pooled
 from mmfuse.tokens import Tokens
 
 
@@ -44,7 +44,7 @@ class GatedFusion(Fusion):
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Gates, then adds up."""
-        vectors = {m: t.pooled() for m, t in tokens.items()}
+        vectors = pooled(tokens)
         opinion = torch.stack([self.project[m](v) for m, v in vectors.items()], dim=1).tanh()
         gate = self.gate(torch.cat(list(vectors.values()), dim=1)).sigmoid().view_as(opinion)
         gate = gate.masked_fill(~present.unsqueeze(-1), 0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError
-from mmfuse.fusion.base import Fused, Fusion
+from mmfuse.fusion.base import Fused, Fusion, pooled
 from mmfuse.tokens import Tokens
 
 
@@ -58,7 +58,7 @@ class SSMAFusion(Fusion):
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Gates the joined features, mixes and normalises."""
-        joined = torch.cat([t.pooled() for t in tokens.values()], dim=1)
+        joined = torch.cat(list(pooled(tokens).values()), dim=1)
         gate = self.gate(torch.cat([joined, present.to(joined.dtype)], dim=1)).sigmoid()
         parts = gate.split(list(self.dims.values()), dim=1)
         weights = torch.stack([part.mean(dim=1) for part in parts], dim=1)
