@@ -52,7 +52,7 @@ def drop(
         probability: of each modality of each row.
         seed: the simulator's seed.
         keep_one: give a row that lost everything one of its modalities back, each with the
-            same chance where all probabilities are below 1 and so random.
+            same chance.
         stream: words that set this draw apart from others of the same seed.
 
     Shape:

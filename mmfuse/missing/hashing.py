@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 
-import torch
 from torch import Tensor
 
 _STEP = 0x9E3779B97F4A7C15
@@ -57,6 +56,7 @@ def uniform(seed: int, index: Tensor, *stream: int | str) -> Tensor:
         index (...) -> (...) float64
 
     Example:
+        >>> import torch
         >>> rows = torch.tensor([0, 1, 2])
         >>> bool((uniform(0, rows, "image")[1:] == uniform(0, rows[1:], "image")).all())
         True

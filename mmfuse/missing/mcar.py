@@ -63,8 +63,8 @@ class MCAR(Missingness):
 
     def _probability(self, facts: RowFacts) -> Tensor:
         if not isinstance(self.rate, dict):
-            return torch.full_like(facts.value, self.rate)
-        probability = torch.zeros_like(facts.value)
+            return torch.full_like(facts.value, self.rate, dtype=torch.float64)
+        probability = torch.zeros_like(facts.value, dtype=torch.float64)
         for column, rate in zip(
             columns(self.rate, facts, type(self).__name__), self.rate.values(), strict=True
         ):

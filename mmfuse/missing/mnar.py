@@ -31,7 +31,7 @@ class LabelMNAR(Missingness):
         keep_one: a row never loses the last modality that it had.
 
     Raises:
-        ConfigError: a rate outside [0, 1], or no group.
+        ConfigError: a rate outside [0, 1].
         UnknownModalityError: a modality that the data lacks.
 
     Reference: Rubin, "Inference and missing data", Biometrika 63, 1976; as a test of
@@ -55,9 +55,9 @@ class LabelMNAR(Missingness):
     def keep(self, facts: RowFacts, epoch: int = 0) -> Tensor:
         """``(B, M)`` bool, False where the modality is taken away."""
         chosen = torch.isin(facts.group, facts.group.new_tensor(self.groups))
-        rate = torch.where(chosen, self.rate, self.other_rate)
-        rate = torch.where(facts.group < 0, 0.0, rate).to(facts.value.dtype)
-        probability = torch.zeros_like(facts.value)
+        rate = torch.where(chosen, self.rate, self.other_rate).double()
+        rate = rate.masked_fill(facts.group < 0, 0)
+        probability = torch.zeros_like(facts.value, dtype=torch.float64)
         for column in columns(self.modalities, facts, "LabelMNAR"):
             probability[:, column] = rate
         return drop(facts, probability, self.seed, self.keep_one)

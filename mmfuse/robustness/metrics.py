@@ -1,0 +1,158 @@
+"""Metrics of one target under every condition, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmfuse.robustness import weighted
+from mmfuse.spec import TargetSpec
+
+#: Each metric, and whether more of it is better.
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "macro_f1": True,
+    "auroc": True,
+    "ece": False,
+    "brier": False,
+    "mae": False,
+    "rmse": False,
+    "r2": True,
+}
+#: The metric that stands for each kind of target in importance and summaries. Each is
+#: higher for the better model, and has a plain value for a model that knows nothing.
+MAIN_METRIC = {
+    "binary": "auroc",
+    "multiclass": "accuracy",
+    "multilabel": "auroc",
+    "regression": "r2",
+}
+
+# Rows times resamples: beyond it fewer resamples are drawn, whose intervals are narrow anyway.
+_DRAWS = 2e7
+_FEWEST = 100
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric under every condition.
+
+    Args:
+        metric: its name.
+        value: ``(C,)``, NaN where undefined.
+        low: lower end of the 95 % interval, NaN without bootstrap.
+        high: upper end.
+    """
+
+    metric: str
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """``(N,)`` True where the row's label is known, all of it."""
+    if spec.kind in ("binary", "multiclass"):
+        return np.greater_equal(label, 0)
+    return np.isfinite(label.reshape(len(label), -1)).all(axis=1)
+
+
+def resamples(rows: int, count: int, seed: int = 0) -> NDArray[np.float64]:
+    """How often each row is drawn in each bootstrap resample, ``(rows, count)``."""
+    drawn = np.random.default_rng(seed).integers(rows, size=(count, rows))
+    flat = drawn + rows * np.arange(count)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=rows * count)
+    return np.ascontiguousarray(counts.reshape(count, rows).T, dtype=np.float64)
+
+
+def score(
+    spec: TargetSpec,
+    predicted: NDArray[np.float32],
+    label: NDArray[np.float64],
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> list[Score]:
+    """Every metric of one target; rows without a label are left out.
+
+    One class a row: accuracy, balanced accuracy, macro F1 (classes that neither labels nor
+    predictions name left out), AUROC (macro over classes against the rest, those with rows
+    on both sides), ECE of the chosen class (15 bins), Brier (binary between 0 and 1, else
+    summed over classes, between 0 and 2). Several labels: macro F1, AUROC, ECE and Brier,
+    each averaged over labels. Regression: MAE, RMSE, and R2 averaged over values.
+
+    Args:
+        spec: the target.
+        predicted: probabilities or values, ``(C, N, K)``.
+        label: ``(N,)`` or ``(N, K)``.
+        bootstrap: resamples of rows behind each percentile interval, the same ones for
+            every condition; 0 for no intervals. Above 20,000 rows at a thousand resamples
+            fewer are drawn, at least 100.
+        seed: of the resamples.
+
+    Example:
+        >>> found = score(TargetSpec("binary"), np.array([[[0.9, 0.1]]]), np.array([0.0]), 0)
+        >>> [(s.metric, float(s.value[0])) for s in found][0]
+        ('accuracy', 1.0)
+    """
+    known = is_labelled(spec, label)
+    predicted, label = predicted[:, known], label[known]
+    rows = len(label)
+    if not rows:
+        nothing = np.full(len(predicted), np.nan)
+        return [Score(m, nothing, nothing, nothing) for m in _metrics(spec)]
+    weight = np.ones((rows, 1))
+    if bootstrap:
+        count = min(bootstrap, max(_FEWEST, int(_DRAWS // rows)))
+        weight = np.concatenate([weight, resamples(rows, count, seed)], axis=1)
+    return [
+        Score(name, *_interval(found))
+        for name, found in _scores(spec, predicted, label, weight).items()
+    ]
+
+
+def _scores(
+    spec: TargetSpec,
+    predicted: NDArray[np.float32],
+    label: NDArray[np.float64],
+    weight: NDArray[np.float64],
+) -> weighted.Scores:
+    if spec.kind in ("binary", "multiclass"):
+        return weighted.classes(predicted, label, weight)
+    label = label.reshape(len(label), -1)
+    if spec.kind == "multilabel":
+        return weighted.several_labels(predicted, label, weight)
+    return weighted.values(predicted, label, weight)
+
+
+def _metrics(spec: TargetSpec) -> list[str]:
+    """The metrics' names, in order: those of one made-up row."""
+    row = np.zeros((1, 1, max(spec.out_dim, 2 if spec.kind == "binary" else 1)), np.float32)
+    label = np.zeros(1 if spec.kind in ("binary", "multiclass") else (1, spec.out_dim))
+    return list(_scores(spec, row, label, np.ones((1, 1))))
+
+
+def _interval(
+    found: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The value (first column) and the percentiles of the other columns that are defined."""
+    value, drawn = found[:, 0], np.sort(found[:, 1:], axis=1)  # NaN sorts last
+    count = (~np.isnan(drawn)).sum(axis=1)
+    if not drawn.shape[1]:
+        nothing = np.full(len(found), np.nan)
+        return value, nothing, nothing
+    low, high = (_percentile(drawn, count, share) for share in (0.025, 0.975))
+    return value, low, high
+
+
+def _percentile(
+    ordered: NDArray[np.float64], count: NDArray[np.int64], share: float
+) -> NDArray[np.float64]:
+    """Linear percentile of the first ``count`` numbers of each line; NaN for none."""
+    place = share * np.maximum(count - 1, 0)
+    below = np.floor(place).astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(count - 1, 0))
+    line = np.arange(len(ordered))
+    return ordered[line, below] + (place - below) * (ordered[line, above] - ordered[line, below])

@@ -1,0 +1,187 @@
+"""From arrays of predictions to the tables of a RobustnessResult."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmfuse.robustness.conditions import Condition
+from mmfuse.robustness.importance import modality_importance, sampled_orders
+from mmfuse.robustness.metrics import HIGHER_IS_BETTER, MAIN_METRIC, Score, is_labelled
+from mmfuse.robustness.passes import Predictions
+from mmfuse.robustness.result import COLUMNS, empty_table
+from mmfuse.spec import TargetSpec
+
+Targets = Mapping[str, TargetSpec]
+
+
+def class_names(spec: TargetSpec) -> tuple[str, ...]:
+    """The classes' names, or their numbers where they have none."""
+    if spec.classes or spec.kind == "regression":
+        return spec.classes
+    return ("0", "1") if spec.kind == "binary" else tuple(map(str, range(spec.out_dim)))
+
+
+def conditions_table(
+    conditions: Sequence[Condition],
+    found: Predictions,
+    targets: Targets,
+    scores: Mapping[str, Sequence[Score]],
+) -> pd.DataFrame:
+    """One line for each condition, target and metric."""
+    there = max(int(found.present.sum()), 1)
+    realised = 1 - found.kept.sum(axis=(1, 2)) / there
+    labelled = {t: int(is_labelled(s, found.labels[t]).sum()) for t, s in targets.items()}
+    lines = [
+        (
+            condition.name,
+            condition.family,
+            ",".join(condition.kept or ()),
+            float(condition.rate),
+            float(realised[c]),
+            labelled[target],
+            target,
+            score.metric,
+            score.value[c],
+            score.low[c],
+            score.high[c],
+            HIGHER_IS_BETTER[score.metric],
+        )
+        for c, condition in enumerate(conditions)
+        for target in targets
+        for score in scores[target]
+    ]
+    return pd.DataFrame(lines, columns=list(COLUMNS["conditions"]))
+
+
+def predictions_table(
+    conditions: Sequence[Condition], found: Predictions, targets: Targets
+) -> pd.DataFrame:
+    """One line for each row, condition, target and output."""
+    names = [c.name for c in conditions]
+    parts = []
+    for target, spec in targets.items():
+        label, value = found.labels[target], found.values[target]
+        if spec.kind in ("binary", "multiclass"):
+            known = np.where(label < 0, np.nan, label)
+            part = _lines(found.rows, names, known, value.argmax(axis=2))
+            for k, name in enumerate(class_names(spec)):
+                part[f"p_{name}"] = value[:, :, k].ravel()
+            parts.append(part.assign(target=target, output=""))
+            continue
+        label = label.reshape(len(label), -1)
+        several = spec.kind == "multilabel" or spec.width > 1
+        outputs = class_names(spec) or tuple(map(str, range(spec.width)))
+        for k, name in enumerate(outputs):
+            one = value[:, :, k]
+            chosen = one > 0.5 if spec.kind == "multilabel" else one
+            part = _lines(found.rows, names, label[:, k], chosen)
+            if spec.kind == "multilabel":
+                part[f"p_{name}"] = one.ravel()
+            parts.append(part.assign(target=target, output=name if several else ""))
+    table = pd.concat(parts, ignore_index=True)
+    for column in ("target", "output"):
+        table[column] = table[column].astype("category")
+    first = list(COLUMNS["predictions"])
+    return table[first + [c for c in table.columns if c not in first]]
+
+
+def _lines(
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    label: NDArray[np.float64],
+    prediction: NDArray[np.generic],
+) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "row": np.tile(rows, len(names)),
+            "condition": pd.Categorical.from_codes(
+                np.repeat(np.arange(len(names)), len(rows)), categories=pd.Index(names)
+            ),
+            "label": np.tile(label.astype(np.float32), len(names)),
+            "prediction": prediction.astype(np.float32).ravel(),
+        }
+    )
+
+
+def importance_table(
+    conditions: Sequence[Condition],
+    modalities: Sequence[str],
+    targets: Targets,
+    scores: Mapping[str, Sequence[Score]],
+    seed: int,
+) -> tuple[pd.DataFrame, str]:
+    """Each modality's part in the main metric, and how its Shapley value came about."""
+    fixed = {
+        frozenset(kept): c
+        for c, condition in enumerate(conditions)
+        if (kept := condition.kept) is not None
+    }
+    if not fixed:
+        return empty_table("importance"), "none"
+    orders = sampled_orders(modalities, seed=seed)
+    lines = []
+    for target, spec in targets.items():
+        metric = MAIN_METRIC[spec.kind]
+        value = next(s.value for s in scores[target] if s.metric == metric)
+        parts = modality_importance(
+            {s: float(value[c]) for s, c in fixed.items()}, modalities, orders
+        )
+        lines += [
+            (target, metric, m, p.shapley, p.shapley_se, p.leave_one_out, p.alone)
+            for m, p in parts.items()
+        ]
+    table = pd.DataFrame(lines, columns=list(COLUMNS["importance"]))
+    if len(fixed) == 2 ** len(modalities):
+        return table, "exact"
+    chains = [[frozenset(o[:k]) for k in range(len(o) + 1)] for o in orders]
+    return table, "estimate" if sum(fixed.keys() >= set(c) for c in chains) > 1 else "none"
+
+
+def steps_table(names: Sequence[str], scores: Mapping[str, Sequence[Score]]) -> pd.DataFrame:
+    """One line for each step, target and metric."""
+    if not names:
+        return empty_table("steps")
+    lines = [
+        (step, name, target, score.metric, score.value[step], score.low[step], score.high[step])
+        for step, name in enumerate(names)
+        for target, all_of_them in scores.items()
+        for score in all_of_them
+    ]
+    return pd.DataFrame(lines, columns=list(COLUMNS["steps"]))
+
+
+def summary_table(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Mean and worst of each family, and the area under the curve over MCAR rates."""
+    lines = []
+    for (target, metric, family), group in conditions.groupby(
+        ["target", "metric", "family"], sort=False
+    ):
+        defined = group.dropna(subset="value")
+        worst, where = math.nan, ""
+        if len(defined):
+            up = bool(defined["higher_is_better"].iloc[0])
+            values = defined["value"].to_numpy(float)
+            place = int(values.argmin() if up else values.argmax())
+            worst, where = float(values[place]), str(defined["condition"].iloc[place])
+        area = math.nan
+        if family == "mcar":
+            same = (conditions["target"] == target) & (conditions["metric"] == metric)
+            curve = conditions[same & conditions["family"].isin(["complete", "mcar"])]
+            area = _area(curve["rate"].to_numpy(float), curve["value"].to_numpy(float))
+        mean = float(defined["value"].mean()) if len(defined) else math.nan
+        lines.append((target, metric, family, len(group), mean, worst, where, area))
+    return pd.DataFrame(lines, columns=list(COLUMNS["summary"]))
+
+
+def _area(rate: NDArray[np.float64], value: NDArray[np.float64]) -> float:
+    """Trapezoids under the curve from rate 0 to the highest, divided by that rate."""
+    order = np.argsort(rate, kind="stable")
+    rate, value = rate[order], value[order]
+    if len(rate) < 2 or rate[0] != 0 or rate[-1] == 0:
+        return math.nan
+    return float(np.trapezoid(value, rate) / rate[-1])

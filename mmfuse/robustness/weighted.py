@@ -1,0 +1,143 @@
+"""Metrics under row weights, for many predictions and many weightings at once.
+
+A bootstrap resample is a weighting of the rows by how often each was drawn, so one matrix
+product scores every resample of every condition. That is why these few formulas stand here
+and are not calls to a metrics library, whose functions take one weighting at a time; the
+tests hold them to scikit-learn's and torchmetrics' values.
+
+Shapes: predictions (C, N, ...), labels (N, ...), weights (N, S) -> scores (C, S). A score
+that the weighted rows leave undefined is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Scores = dict[str, Array]
+
+BINS = 15
+
+
+def classes(probability: NDArray[np.float32], label: Array, weight: Array) -> Scores:
+    """One class a row: ``probability`` (C, N, K), ``label`` (N,) class numbers."""
+    count = probability.shape[2]
+    chosen = probability.argmax(axis=2)
+    hit = chosen == label
+    total = weight.sum(axis=0)
+    recalls, f1s, squares = [], [], np.zeros(hit.shape)
+    for k in range(count):
+        is_k = label == k
+        true = hit[:, is_k] @ weight[is_k]
+        labelled, called = is_k @ weight, (chosen == k) @ weight
+        recalls.append(_ratio(true, labelled))
+        f1s.append(_ratio(2 * true, labelled + called))
+        squares += (probability[:, :, k] - is_k) ** 2
+    ranked = [1] if count == 2 else range(count)
+    confidence = probability.max(axis=2).astype(np.float64)
+    return {
+        "accuracy": _ratio(hit @ weight, total),
+        "balanced_accuracy": _mean_defined(recalls),
+        "macro_f1": _mean_defined(f1s),
+        "auroc": _mean_defined(auroc(probability[:, :, k], label == k, weight) for k in ranked),
+        "ece": calibration_error(confidence, hit, weight),
+        "brier": _ratio((squares / 2 if count == 2 else squares) @ weight, total),
+    }
+
+
+def several_labels(probability: NDArray[np.float32], label: Array, weight: Array) -> Scores:
+    """Several labels a row: ``probability`` (C, N, L), ``label`` (N, L) of 0 and 1."""
+    f1s, areas, errors, squares = [], [], [], []
+    for k in range(label.shape[1]):
+        score, positive = probability[:, :, k].astype(np.float64), label[:, k] == 1
+        called = score > 0.5
+        true = (called & positive) @ weight
+        f1s.append(_ratio(2 * true, positive @ weight + called @ weight))
+        areas.append(auroc(score, positive, weight))
+        errors.append(calibration_error(score, positive, weight))
+        squares.append(_ratio((score - positive) ** 2 @ weight, weight.sum(axis=0)))
+    return {
+        "macro_f1": _mean_defined(f1s),
+        "auroc": _mean_defined(areas),
+        "ece": _mean_defined(errors),
+        "brier": _mean_defined(squares),
+    }
+
+
+def values(predicted: NDArray[np.float32], label: Array, weight: Array) -> Scores:
+    """Regression: ``predicted`` (C, N, W), ``label`` (N, W)."""
+    total = weight.sum(axis=0)
+    error = predicted.astype(np.float64) - label
+    centred = label - label.mean(axis=0)
+    r2s = []
+    for k in range(label.shape[1]):
+        spread = centred[:, k] ** 2 @ weight - _ratio((centred[:, k] @ weight) ** 2, total)
+        # Rounding leaves a constant label a tiny spread.
+        spread[spread <= 1e-12 * (centred[:, k] ** 2).sum()] = 0
+        r2s.append(1 - _ratio(error[:, :, k] ** 2 @ weight, spread))
+    return {
+        "mae": _ratio(np.abs(error).mean(axis=2) @ weight, total),
+        "rmse": np.sqrt(_ratio((error**2).mean(axis=2) @ weight, total)),
+        "r2": _mean_defined(r2s),
+    }
+
+
+def auroc(score: NDArray[np.floating], positive: NDArray[np.bool_], weight: Array) -> Array:
+    """Area under the ROC curve: ``score`` (C, N), ``positive`` (N,), ties count one half.
+
+    With V(i) the share of the other side's rows that row i is ranked rightly against, the
+    area A is the mean of V over the positives, and over the negatives. Other than equal
+    weights enter to first order::
+
+        A(w) = mean_w V over positives + mean_w V over negatives - A
+
+    which leaves out a term of order 1/N and makes every resample one matrix product.
+
+    Reference: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more
+    correlated receiver operating characteristic curves", Biometrics 44, 1988.
+    """
+    if positive.all() or not positive.any():
+        return np.full((len(score), weight.shape[1]), np.nan)
+    right = np.empty(score.shape)
+    for line, row in zip(right, score, strict=True):
+        line[positive] = _share_below(row[positive], row[~positive])
+        line[~positive] = 1 - _share_below(row[~positive], row[positive])
+    area = right[:, positive].mean(axis=1, keepdims=True)
+    parts = [_ratio(right[:, s] @ weight[s], weight[s].sum(axis=0)) for s in (positive, ~positive)]
+    return np.clip(parts[0] + parts[1] - area, 0, 1)
+
+
+def _share_below(score: NDArray[np.floating], others: NDArray[np.floating]) -> Array:
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, score, "left") + np.searchsorted(ordered, score, "right")
+    return below / (2 * len(others))
+
+
+def calibration_error(
+    confidence: NDArray[np.floating], hit: NDArray[np.bool_], weight: Array
+) -> Array:
+    """Expected calibration error over 15 bins of equal width: (C, N), (C, N) or (N,).
+
+    Reference: Guo et al., "On calibration of modern neural networks", ICML 2017,
+    arXiv:1706.04599.
+    """
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    gap = hit - confidence
+    found = sum(np.abs(np.where(bins == b, gap, 0) @ weight) for b in np.unique(bins))
+    return _ratio(np.asarray(found), weight.sum(axis=0))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    """Quotient, NaN where the divisor is zero."""
+    above, below = np.broadcast_arrays(above, below)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def _mean_defined(parts: Iterable[Array]) -> Array:
+    """Mean over classes, labels or outputs of what is defined; NaN where nothing is."""
+    stack = np.stack(list(parts))
+    defined = ~np.isnan(stack)
+    return _ratio(np.where(defined, stack, 0).sum(axis=0), defined.sum(axis=0))
