@@ -52,6 +52,11 @@ class Encoder(nn.Module, Recorded, ABC):
                 f"{self.spec.kind}. Choose another encoder, or declare another kind in the data."
             )
 
+    def _constructed(self) -> None:
+        """Freezes what the subclass's constructor has made by now."""
+        if self.frozen:
+            self.freeze()
+
     @abstractmethod
     def forward(self, x: Any) -> Tokens | Tensor:
         """Encodes the rows that have the modality."""

@@ -1,5 +1,9 @@
 """The library's exceptions: each also subclasses the built-in one people already catch."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 
 class MmfuseError(Exception):
     """Base of every error that mmfuse raises on purpose."""
@@ -30,3 +34,17 @@ class UnknownModalityError(MmfuseError, KeyError):
 
     # KeyError shows its argument's repr; a sentence reads better as itself.
     __str__ = Exception.__str__
+
+
+class ConformanceError(MmfuseError, AssertionError):
+    """A component that breaks promises which ``mmfuse.testing`` checks.
+
+    Args:
+        subject: the component, with its options.
+        broken: for each promise that does not hold what was found instead.
+    """
+
+    def __init__(self, subject: str, broken: Mapping[str, str]) -> None:
+        self.subject, self.broken = subject, dict(broken)
+        lines = [f"  {promise}: {found}" for promise, found in self.broken.items()]
+        super().__init__("\n".join([f"{subject} breaks {len(lines)} promise(s):", *lines]))

@@ -47,7 +47,7 @@ class FusionModel(nn.Module):
 
     Raises:
         UnknownModalityError: encoders and spec name different modalities.
-        ConfigError: the fusion was built for other widths.
+        ConfigError: the fusion was built for other widths, or a target has no head.
 
     Example:
         >>> from mmfuse import DataSpec, ModalitySpec, TargetSpec
@@ -79,6 +79,11 @@ class FusionModel(nn.Module):
             raise ConfigError(
                 f"{type(fusion).__name__} was built for {fusion.dims}; the encoders give "
                 f"{ {m: e.out_dim for m, e in encoders.items()} }. Build it with these dims."
+            )
+        if heads is not None and set(heads) != set(spec.targets):
+            raise ConfigError(
+                f"Heads are given for {sorted(heads)}, the data's targets are "
+                f"{sorted(spec.targets)}. Give one head for each target."
             )
         self.spec = spec
         self.modalities = fusion.modalities
@@ -170,7 +175,10 @@ class FusionModel(nn.Module):
             raise ConfigError("A model with heads of your own cannot be described yet by name.")
         return {
             "spec": self.spec.to_dict(),
-            "encoders": {m: describe(self.encoders[m], without=("spec",)) for m in self.modalities},
+            "encoders": {
+                m: describe(self.encoders[m], without=("spec",))  # type: ignore[arg-type]
+                for m in self.modalities
+            },
             "fusion": describe(self.fusion, without=("dims",)),
         }
 

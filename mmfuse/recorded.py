@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,12 +37,18 @@ class Recorded:
 
         @functools.wraps(original)
         def recording(self: Any, *args: Any, **kwargs: Any) -> None:
-            if "_arguments" not in self.__dict__:  # only the outermost constructor
+            outermost = "_arguments" not in self.__dict__
+            if outermost:
                 bound = inspect.signature(original).bind(self, *args, **kwargs)
                 object.__setattr__(self, "_arguments", _flatten(bound))
             original(self, *args, **kwargs)
+            if outermost:
+                self._constructed()
 
         cls.__init__ = recording  # type: ignore[method-assign]
+
+    def _constructed(self) -> None:
+        """Called once, after the outermost constructor, for what needs the whole object."""
 
 
 def _flatten(bound: inspect.BoundArguments) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def describe(obj: Recorded, without: tuple[str, ...] = ()) -> Description:
         ConfigError: an argument that is not plain data, or a class that cannot be imported.
     """
     cls = type(obj)
-    if "<locals>" in cls.__qualname__ or cls.__module__ == "__main__":
+    if "." in cls.__qualname__ or cls.__module__ == "__main__":
         raise ConfigError(
             f"{cls.__qualname__} is defined in {cls.__module__!r} where nothing can import it "
             "again. Move the class to a module so that a checkpoint can name it."
@@ -79,8 +86,13 @@ def describe(obj: Recorded, without: tuple[str, ...] = ()) -> Description:
 
 
 def _plain(value: Any, where: str) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | str):
         return value
+    # numpy's scalars among them: they are numbers, but a checkpoint would have to unpickle them.
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
     if isinstance(value, Recorded):
         return describe(value)
     if isinstance(value, Mapping):
@@ -107,12 +119,13 @@ def rebuild(description: Mapping[str, Any], *args: Any, base: type | None = None
         base: the class that the result must be a kind of.
 
     Raises:
-        CheckpointError: the class cannot be imported or is not a kind of ``base``.
+        CheckpointError: the class cannot be imported, is not a kind of ``base``, or does not
+            take the arguments.
     """
     module, _, name = description["class_path"].rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError(
             f"Cannot import {description['class_path']!r}, which the checkpoint needs: {error}. "
             "Install the package that defines it."
@@ -124,6 +137,13 @@ def rebuild(description: Mapping[str, Any], *args: Any, base: type | None = None
             "the checkpoint was made by something else or was altered."
         )
     arguments = {k: _revive(v) for k, v in description.get("init_args", {}).items()}
+    try:
+        inspect.signature(cls).bind(*args, **arguments)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{description['class_path']} does not take the checkpoint's arguments "
+            f"{sorted(arguments)}: {error}. Install the version that made the checkpoint."
+        ) from error
     return cls(*args, **arguments)
 
 

@@ -31,11 +31,11 @@ def import_all() -> None:
         importlib.import_module(module)
     for group in GROUPS:
         for point in entry_points(group=group):
-            importlib.import_module(point.value)
+            point.load()
 
 
 def _subclasses(base: type) -> list[type]:
-    direct = base.__subclasses__()
+    direct: list[type] = base.__subclasses__()
     return direct + [deep for cls in direct for deep in _subclasses(cls)]
 
 
@@ -49,7 +49,8 @@ def known(base: type) -> dict[str, type]:
         and not c.__name__.startswith("_")
         and "<locals>" not in c.__qualname__
     )
-    return dict(sorted((c.__name__, c) for c in classes))
+    # Of classes with one name (a notebook cell run twice) the last one defined counts.
+    return {c.__name__: c for c in sorted(classes, key=lambda c: c.__name__)}
 
 
 def resolve(base: type, name: str) -> type:
@@ -62,7 +63,7 @@ def resolve(base: type, name: str) -> type:
         module, _, attribute = name.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"Cannot import {base.__name__} {name!r}: {error}.") from error
         if not (isinstance(found, type) and issubclass(found, base)):
             raise ConfigError(f"{name} is not a {base.__name__}.")

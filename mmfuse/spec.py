@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import ModuleDict
+from torch.nn import ModuleDict, ParameterDict
 
 from mmfuse.batch import Batch, RawInput
 from mmfuse.errors import DataError, UnknownModalityError
@@ -50,6 +50,13 @@ class ModalitySpec:
     columns: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std, default=1) <= 0:
+            raise DataError(
+                f"A {self.kind} modality has {len(self.mean)} means and the deviations "
+                f"{self.std}. Give one positive deviation for each mean."
+            )
 
     @classmethod
     def of(cls, value: int | Sequence[int | None] | ModalitySpec) -> ModalitySpec:
@@ -172,11 +179,16 @@ class DataSpec:
     targets: Mapping[str, TargetSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        taken = [n for n in (*self.modalities, *self.targets) if "." in n or hasattr(ModuleDict, n)]
+        own = (ModuleDict(), ParameterDict())
+        taken = [
+            name
+            for name in (*self.modalities, *self.targets)
+            if not name or "." in name or any(hasattr(o, name) for o in own)
+        ]
         if taken:
             raise DataError(
                 f"{taken} cannot name a modality or target: torch keeps the names of its own "
-                "methods, and dots, for itself. Rename."
+                "methods, dots, and the empty name for itself. Rename."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,7 +212,7 @@ class DataSpec:
 
         Raises:
             UnknownModalityError: the batch has a modality that the spec does not name.
-            DataError: a width differs, or a present slot holds NaN.
+            DataError: a shape differs, or a present slot holds NaN or nothing at all.
         """
         for name in batch.modalities:
             if name not in self.modalities:
@@ -208,11 +220,26 @@ class DataSpec:
                     f"The batch has modality {name!r}; the model knows "
                     f"{list(self.modalities)}. Leave it out, or train a model with it."
                 )
+            if len(batch.present_rows[name]) and name not in batch.inputs:
+                raise DataError(
+                    f"Modality {name!r}: rows count as present, and the batch has no input for "
+                    "it. Mark the rows absent, or add the input."
+                )
         for name, value in batch.inputs.items():
             self.modalities[name].check(name, value)
+            if len(value) != len(batch):
+                raise DataError(
+                    f"Modality {name!r}: the input has {len(value)} rows, the batch has "
+                    f"{len(batch)}. Give a slot for every row, absent ones too."
+                )
             rows = batch.present_rows[name]
             if isinstance(value, Tokens):
                 real = value.rows(rows)
+                if not real.mask.any(dim=1).all():
+                    raise DataError(
+                        f"Modality {name!r}: a row that counts as present has no step and no "
+                        "token. Mark the row absent."
+                    )
                 found = real.values[real.mask]
             else:
                 found = value[rows]

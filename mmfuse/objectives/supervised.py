@@ -24,6 +24,11 @@ def targets_of(batch: Batch, model: FusionModel) -> dict[str, Tensor]:
         DataError: the batch has none, or not the ones that the model predicts.
     """
     if isinstance(batch.target, Tensor):
+        if len(model.spec.targets) != 1:
+            raise DataError(
+                f"The batch's target is one tensor; the model learns {sorted(model.spec.targets)}. "
+                "Give a mapping with a tensor for each."
+            )
         return dict.fromkeys(model.spec.targets, batch.target)
     if batch.target is None or not model.spec.targets.keys() <= batch.target.keys():
         found = sorted(batch.target) if batch.target else "none"

@@ -23,6 +23,10 @@ class TargetLoss(nn.Module):
         logits (..., out_dim), target (...) or (..., out_dim) -> losses (...), weights (...)
     """
 
+    class_weights: Tensor | None
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, spec: TargetSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -36,7 +40,8 @@ class TargetLoss(nn.Module):
         """Losses and weights of a batch."""
         if self.spec.kind in ("binary", "multiclass"):
             return self._classes(logits, target)
-        target = target.to(logits.dtype)
+        # At least float32: a year or a price rounded to bfloat16 would be another one.
+        target = target.to(torch.promote_types(logits.dtype, torch.float32))
         if target.dim() < logits.dim():
             target = target.unsqueeze(-1)
         known = target.isfinite()
@@ -49,7 +54,7 @@ class TargetLoss(nn.Module):
             loss = (logits - (target - self.mean) / self.std) ** 2
         count = known.sum(dim=-1)
         loss = loss.masked_fill(~known, 0).sum(dim=-1) / count.clamp(min=1)
-        return loss, (count > 0).to(logits.dtype)
+        return loss, (count > 0).to(loss.dtype)
 
     def _classes(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         label = target.clamp(min=0)

@@ -1,0 +1,77 @@
+"""Every fusion, encoder and objective that the library knows, put through the kit.
+
+Parametrised over the registry, so that a class is tested the day it is added. Each option
+with a handful of values (a Literal or a bool) is tried at every value as well, and dropout at 0.5.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+
+from mmfuse.encoder import Encoder
+from mmfuse.fusion import Fusion
+from mmfuse.objectives import Objective
+from mmfuse.registry import known
+from mmfuse.testing import check_encoder, check_fusion, check_objective
+
+# Few and narrow layers wherever a class lets us choose, as promises do not depend on size.
+SMALL = {"out_dim": 8, "hidden": 8, "layers": 2}
+# What the checks of freezing and of schedules try in their own way.
+TRIED_ELSEWHERE = {"frozen", "schedule"}
+
+
+def variants(cls: type) -> Iterator[dict[str, Any]]:
+    """The defaults, then each other value of each option that has few."""
+    parameters = inspect.signature(cls).parameters
+    small = {
+        name: value
+        for name, value in SMALL.items()
+        if name in parameters and isinstance(parameters[name].default, int)
+    }
+    yield small
+    hints = typing.get_type_hints(cls.__init__)
+    for name, parameter in parameters.items():
+        for value in (0.5,) if name == "dropout" else values(hints.get(name)):
+            if value != parameter.default and name not in TRIED_ELSEWHERE:
+                yield {**small, name: value}
+
+
+def values(hint: Any) -> tuple[Any, ...]:
+    """Every value of a type that has few."""
+    if hint is bool:
+        return (False, True)
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def cases(base: type) -> list[Any]:
+    """One test case for each class of ours and each of its variants."""
+    ours = [c for c in known(base).values() if c.__module__.split(".")[0].startswith("mmfuse")]
+    return [
+        pytest.param(cls, options, id=f"{cls.__name__}-{shown(options)}")
+        for cls in ours
+        for options in variants(cls)
+    ]
+
+
+def shown(options: dict[str, Any]) -> str:
+    return ",".join(f"{k}={v}" for k, v in options.items() if k not in SMALL) or "default"
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Fusion))
+def test_every_fusion_keeps_its_promises(cls, options):
+    check_fusion(cls, **options)
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Encoder))
+def test_every_encoder_keeps_its_promises(cls, options):
+    check_encoder(cls, **options)
+
+
+@pytest.mark.parametrize(("cls", "options"), cases(Objective))
+def test_every_objective_keeps_its_promises(cls, options):
+    check_objective(cls, **options)
