@@ -29,7 +29,7 @@ def variants(cls: type) -> Iterator[dict[str, Any]]:
     """The defaults, then each other value of each option that has few."""
     parameters = inspect.signature(cls).parameters
     small = {
-        name: value
+        name: min(value, parameters[name].default)
         for name, value in SMALL.items()
         if name in parameters and isinstance(parameters[name].default, int)
     }

@@ -56,8 +56,8 @@ class Score:
 def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool_]:
     """``(N,)`` True where the row's label is known, all of it."""
     if spec.kind in ("binary", "multiclass"):
-        return np.greater_equal(label, 0)
-    return np.isfinite(label.reshape(len(label), -1)).all(axis=1)
+        return label >= 0
+    return np.asarray(np.isfinite(label.reshape(len(label), -1)).all(axis=1))
 
 
 def resamples(rows: int, count: int, seed: int = 0) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -115,11 +116,26 @@ def gradient_is_right(subject: ModuleSubject) -> None:
     if not learned:
         return
 
-    def outputs(*values: Tensor) -> Any:
-        return functional_call(run, dict(zip(learned, values, strict=True)), ())
+    check_gradient(
+        lambda *values: functional_call(run, dict(zip(learned, values, strict=True)), ()),
+        list(learned.values()),
+    )
 
-    values = [p.detach().clone().requires_grad_() for p in learned.values()]
-    torch.autograd.gradcheck(outputs, values, fast_mode=True, atol=1e-6, rtol=1e-4)
+
+def check_gradient(run: Callable[..., dict[str, Tensor]], values: list[Tensor]) -> None:
+    """Compares the gradient of all values together with the numerical one.
+
+    All values are one vector and so are all outputs: one direction tries them all at once.
+    """
+    sizes = [v.numel() for v in values]
+    vector = torch.cat([v.detach().flatten() for v in values]).requires_grad_()
+
+    def joined(vector: Tensor) -> Tensor:
+        parts = zip(vector.split(sizes), values, strict=True)
+        outputs = run(*(part.view_as(value) for part, value in parts))
+        return torch.cat([v.flatten() for v in outputs.values() if v.requires_grad])
+
+    torch.autograd.gradcheck(joined, vector, fast_mode=True, atol=1e-6, rtol=1e-4)
 
 
 class _Run(nn.Module):
@@ -129,9 +145,8 @@ class _Run(nn.Module):
         super().__init__()
         self.subject, self.module = subject, module
 
-    def forward(self) -> tuple[Tensor, ...]:
-        outputs = self.subject.outputs(self.module)
-        return tuple(v for v in outputs.values() if v.requires_grad)
+    def forward(self) -> dict[str, Tensor]:
+        return self.subject.outputs(self.module)
 
 
 #: The promises of any module, in the order in which they are checked.

@@ -15,6 +15,7 @@ from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.fusion.concat import ConcatFusion
+from mmfuse.fusion.late import LateMeanFusion
 from mmfuse.fusion.sequential import SequentialFusion
 from mmfuse.model import FusionModel
 from mmfuse.objectives.base import Objective
@@ -41,10 +42,11 @@ from mmfuse.testing.values import (
 )
 
 MakeFusion = Callable[[dict[str, int]], Fusion]
-#: The fusions that an objective is tried with: one without steps, one with.
+#: The fusions that an objective is tried with: a plain one, one with steps, one with votes.
 FUSIONS: tuple[MakeFusion, ...] = (
     functools.partial(ConcatFusion, out_dim=4, hidden=4),
     functools.partial(SequentialFusion, out_dim=4, hidden=4),
+    functools.partial(LateMeanFusion, out_dim=4, hidden=4),
 )
 # All modalities of one width, since some objectives compare them.
 _DIMS = {"a": 4, "b": 4, "c": 4}
