@@ -10,6 +10,15 @@ from mmfuse.encoder import Encoder
 from mmfuse.spec import ModalitySpec
 
 
+def perceptron(width: int, hidden: Sequence[int], out_dim: int, dropout: float) -> nn.Sequential:
+    """Linear, ReLU and dropout for every hidden width, then a linear map to ``out_dim``."""
+    layers: list[nn.Module] = []
+    for wide in hidden:
+        layers += [nn.Linear(width, wide), nn.ReLU(), nn.Dropout(dropout)]
+        width = wide
+    return nn.Sequential(*layers, nn.Linear(width, out_dim))
+
+
 class LinearEncoder(Encoder):
     """One linear map, the plainest encoder there is.
 
@@ -61,13 +70,66 @@ class MLPEncoder(Encoder):
         frozen: bool = False,
     ) -> None:
         super().__init__(spec, out_dim, frozen)
-        layers: list[nn.Module] = []
-        width = self.spec.width
-        for wide in hidden:
-            layers += [nn.Linear(width, wide), nn.ReLU(), nn.Dropout(dropout)]
-            width = wide
-        self.layers = nn.Sequential(*layers, nn.Linear(width, out_dim))
+        self.layers = perceptron(self.spec.width, hidden, out_dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encodes the rows."""
         return self.layers(x)
+
+
+class ResidualMLPEncoder(Encoder):
+    """Residual perceptron (the ResNet for tabular data).
+
+    Linear to ``hidden``, then blocks, then a readout::
+
+        block(h) = h + Dropout(Linear(Dropout(ReLU(Linear(LayerNorm(h))))))
+        readout(h) = Linear(ReLU(LayerNorm(h)))
+
+    Args:
+        spec: a vector modality, or its width.
+        out_dim: width of the result.
+        hidden: width of the residual stream; inside a block it is twice as wide.
+        layers: number of blocks.
+        dropout: rate after both linear maps of a block.
+        frozen: no learning.
+
+    Shape:
+        (B, C) -> (B, out_dim)
+
+    Reference: Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data",
+        NeurIPS 2021, arXiv:2106.11959, section 3.2.
+
+    Departs from the paper: LayerNorm for BatchNorm, because an encoder sees only the rows
+    that have its modality, which may be a single one, and BatchNorm cannot train on one.
+    """
+
+    def __init__(
+        self,
+        spec: ModalitySpec | int | Sequence[int | None],
+        out_dim: int = 64,
+        hidden: int = 128,
+        layers: int = 2,
+        dropout: float = 0.0,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__(spec, out_dim, frozen)
+        self.stem = nn.Linear(self.spec.width, hidden)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(hidden),
+                nn.Linear(hidden, 2 * hidden),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(2 * hidden, hidden),
+                nn.Dropout(dropout),
+            )
+            for _ in range(layers)
+        )
+        self.readout = nn.Sequential(nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, out_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encodes the rows."""
+        h = self.stem(x)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.readout(h)
