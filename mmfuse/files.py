@@ -34,6 +34,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         part.replace(path)
+    except OutputError:
+        raise  # of another file, written inside this block
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error}. Check space and permissions.") from error
     finally:
