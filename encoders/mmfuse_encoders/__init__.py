@@ -1,12 +1,21 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
+from mmfuse_encoders.image import ImageCNNEncoder
+from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
+from mmfuse_encoders.text import HashedNgramEncoder
+from mmfuse_encoders.tokens import TokenProjectionEncoder
 from mmfuse_encoders.vector import LinearEncoder, MLPEncoder, ResidualMLPEncoder
 
 __all__ = [
     "FTTransformerEncoder",
+    "GRUEncoder",
+    "HashedNgramEncoder",
+    "ImageCNNEncoder",
     "LinearEncoder",
     "MLPEncoder",
     "ResidualMLPEncoder",
+    "SeriesCNNEncoder",
     "TableMLPEncoder",
+    "TokenProjectionEncoder",
 ]
