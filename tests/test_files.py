@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 
@@ -7,22 +6,26 @@ from mmfuse.errors import OutputError
 from mmfuse.files import replacing, write_json
 
 
+def write_half(path, failure):
+    with replacing(path) as part:
+        part.write_text("half of")
+        raise failure
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "note.json"
     write_json({"a": 1}, path)
-    with pytest.raises(RuntimeError), replacing(path) as part:
-        part.write_text("half of")
-        raise RuntimeError("interrupted")
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write_half(path, RuntimeError("interrupted"))
     assert json.loads(path.read_text()) == {"a": 1}
-    assert os.listdir(tmp_path) == ["note.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["note.json"]
 
 
 def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path):
     path = tmp_path / "note.json"
-    with pytest.raises(OutputError, match=r"note\.json.*No space left"), replacing(path) as part:
-        part.write_text("half of")
-        raise OSError(28, "No space left on device")
-    assert os.listdir(tmp_path) == []
+    with pytest.raises(OutputError, match=r"note\.json.*No space left"):
+        write_half(path, OSError(28, "No space left on device"))
+    assert [p.name for p in tmp_path.iterdir()] == []
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,30 +20,32 @@ class FusionSubject:
 
     Args:
         make: from ``dims`` to the module.
+        dims: width of each modality.
     """
 
     make: Callable[[dict[str, int]], Fusion]
+    dims: Mapping[str, int] = field(default_factory=lambda: DIMS)
 
     @property
     def present(self) -> Tensor:
         """``(2^M, M)``, the row with nothing present first."""
-        return every_subset(len(DIMS))
+        return every_subset(len(self.dims))
 
     def build(self, dtype: torch.dtype = torch.float64) -> Fusion:
         """A fresh module in eval mode, its weights stirred."""
-        fusion = self.make(dict(DIMS))
+        fusion = self.make(dict(self.dims))
         stirred(fusion)
         return fusion.to(dtype).eval()
 
     def rebuilt(self, module: Fusion) -> nn.Module:
         """The module from its description."""
-        return rebuild(describe(module, without=("dims",)), dict(DIMS), base=Fusion)
+        return rebuild(describe(module, without=("dims",)), dict(self.dims), base=Fusion)
 
     def tokens(self, dtype: torch.dtype = torch.float64) -> dict[str, Tokens]:
         """The sample: the same at every call."""
         with torch.random.fork_rng():
             torch.manual_seed(2)
-            return sample_tokens(DIMS, len(self.present), dtype)
+            return sample_tokens(self.dims, len(self.present), dtype)
 
     def outputs(
         self, module: Fusion, dtype: torch.dtype = torch.float64, device: str = "cpu"

@@ -35,12 +35,12 @@ def any_order_works(subject: FusionSubject) -> None:
     orders = list(itertools.permutations(range(len(DIMS))))
     positions = torch.tensor([orders[i % len(orders)] for i in range(len(present))])
     mixed = fusion(tokens, present, order=positions)
-    _consistent(mixed, present, "in an order of each row's own")
+    _consistent(mixed, present, "in an order of each row's own", positions)
     for i, row in enumerate(positions):
         names = [list(DIMS)[p] for p in row]
         one = torch.tensor([i])
         named = fusion(rows_of(tokens, one), present[one], order=names)
-        _consistent(named, present[one], f"in the order {names}")
+        _consistent(named, present[one], f"in the order {names}", row)
         expected = {n: v[one] for n, v in by_row(mixed).items() if n != "step_modality"}
         found = {n: v for n, v in by_row(named).items() if n in expected}
         require_equal(found, expected, f"in the order {names} by names, not positions", ROUNDING)
@@ -62,7 +62,7 @@ def a_wrong_order_is_refused(subject: FusionSubject) -> None:
         require(False, f"the order {order} was accepted")
 
 
-def _consistent(fused: Fused, present: Tensor, when: str) -> None:
+def _consistent(fused: Fused, present: Tensor, when: str, order: Tensor | None = None) -> None:
     steps, happened, modality = fused.steps, fused.step_present, fused.step_modality
     if steps is None or happened is None or modality is None:
         require(False, f"no steps, step_present or step_modality {when}")
@@ -84,6 +84,10 @@ def _consistent(fused: Fused, present: Tensor, when: str) -> None:
     require(
         count == len(every) + 1 and (modality[:, 1:].sort(dim=1).values == every).all(),
         f"step_modality {modality.tolist()} does not name each modality once {when}",
+    )
+    require(
+        order is None or torch.equal(modality[:, 1:], order.expand(len(present), -1)),
+        f"step_modality {modality.tolist()} does not follow the order {when}",
     )
     expected = present.gather(1, modality[:, 1:])
     require_equal({"step_present": happened[:, 1:]}, {"step_present": expected}, when)

@@ -21,7 +21,7 @@ def scores(value):
 FACTS = {"parameters": 1234, "seconds_per_epoch": 0.5}
 
 
-@pytest.fixture()
+@pytest.fixture
 def lines(tmp_path):
     store = CellStore(tmp_path)
     cells = [Cell(v, s, {"data": "x"}) for v in ("sequential", "concat") for s in (0, 1, 2)]

@@ -10,8 +10,7 @@ from mmfuse import Batch
 from mmfuse.errors import DataError, UnknownModalityError
 from mmfuse.fusion import ConcatFusion, SequentialFusion
 from mmfuse.missing import MCAR, FixedPattern, RowFacts
-from mmfuse.robustness import Condition, standard_conditions
-from mmfuse.robustness import passes
+from mmfuse.robustness import Condition, passes, standard_conditions
 from mmfuse.robustness.passes import predict_under
 
 CONDITIONS = standard_conditions("abc", groups=[1, 2], seed=4)

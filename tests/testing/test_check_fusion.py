@@ -8,9 +8,19 @@ import pytest
 import torch
 from torch import nn
 
+import mmfuse.testing.fusion as kit
 from mmfuse.fusion import Fused, Fusion, SequentialFusion
 from mmfuse.testing import ConformanceError, check_fusion
 from mmfuse.tokens import Tokens
+
+
+@pytest.fixture(autouse=True)
+def quick(request, monkeypatch):
+    """Leaves torch.export, the slowest check, to the tests that are about it."""
+    if "_Branches" not in request.node.name and "honest" not in request.node.name:
+        checks = tuple(c for c in kit.FUSION_CHECKS if c is not kit.exports)
+        monkeypatch.setattr(kit, "FUSION_CHECKS", checks)
+
 
 # Underscores keep these classes out of the registry.
 
