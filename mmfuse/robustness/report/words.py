@@ -113,7 +113,7 @@ def _costliest(study: Study, target: str, model: str) -> list[str]:
     table = table[table["model"] == model].dropna(subset="leave_one_out")
     if len(table) < 2:
         return []
-    line = table.loc[table["leave_one_out"].astype(float).idxmax()]
+    line = table.iloc[int(table["leave_one_out"].to_numpy(float).argmax())]
     lost = float(line["leave_one_out"])
     if lost <= 0:
         return ["Losing any one modality does not lower the score."]
@@ -124,7 +124,7 @@ def _worst_subset(study: Study, target: str, model: str) -> list[str]:
     table = study.scores(target, "subset", model=model).dropna(subset="value")
     if len(table) < 2:
         return []
-    line = table.loc[table["value"].idxmin()]
+    line = table.iloc[int(table["value"].to_numpy(float).argmin())]
     said = [f"Worst subset: {kept_name(line['present'])}, {score_of(line)}."]
     nothing = study.scores(target, "empty", model=model).dropna(subset="value")
     if len(nothing):

@@ -1,0 +1,33 @@
+// Draws each figure in the reader's colours, and again when these change.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const coarse = matchMedia("(pointer: coarse)");
+
+function coloured(layout) {
+  const style = getComputedStyle(document.documentElement);
+  const ink = style.getPropertyValue("--ink").trim();
+  const line = style.getPropertyValue("--line").trim();
+  const paper = style.getPropertyValue("--panel").trim();
+  const found = {
+    ...layout,
+    autosize: true,
+    dragmode: coarse.matches ? false : "zoom", // a finger scrolls the page
+    font: { ...layout.font, color: ink, size: 12, family: "system-ui, sans-serif" },
+    hoverlabel: { ...layout.hoverlabel, bgcolor: paper, bordercolor: line, font: { color: ink } },
+  };
+  for (const name of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
+    found[name] = { ...layout[name], gridcolor: line, zerolinecolor: line, linecolor: line };
+  }
+  return found;
+}
+
+for (const box of document.querySelectorAll(".figure")) {
+  const place = box.querySelector(".plot");
+  const figure = JSON.parse(box.querySelector("script").textContent);
+  const draw = () =>
+    Plotly.react(place, figure.data, coloured(figure.layout), {
+      responsive: true,
+      displayModeBar: false,
+    });
+  draw();
+  dark.addEventListener("change", draw);
+}

@@ -1,0 +1,247 @@
+"""The page: report.html, complete in one file."""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from string import Template
+
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from mmfuse.robustness.report import blocks, figures
+from mmfuse.robustness.report.looks import MOST
+from mmfuse.robustness.report.study import Study
+from mmfuse.robustness.report.words import (
+    change,
+    comparison,
+    kept_name,
+    metric_name,
+    number,
+    score_of,
+    summary,
+    training,
+)
+
+
+def page(study: Study, title: str) -> str:
+    """The whole page as HTML that loads nothing from elsewhere."""
+    here = files("mmfuse.robustness.report")
+    template = Template((here / "template.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=blocks.text(title),
+        style=(here / "style.css").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+        script=(here / "page.js").read_text(encoding="utf-8"),
+        facts=_facts(study),
+        body="".join(_target(study, target) for target in study.targets),
+    )
+
+
+def _facts(study: Study) -> str:
+    metas = study.metas.values()
+    lines = {
+        "Fusion": [m["fusion"] for m in metas],
+        "Rows": [f"{m['rows']:,}" for m in metas],
+        "Modalities": [", ".join(m["modalities"]) for m in metas],
+        "Targets": [
+            ", ".join(f"{t} ({s['kind']})" for t, s in m["targets"].items()) for m in metas
+        ],
+        "Absence in training": [training(m) for m in metas],
+        "Seed": [m["seed"] for m in metas],
+        "Bootstrap resamples": [m["bootstrap"] or "none" for m in metas],
+        "Versions": [", ".join(f"{n} {v}" for n, v in m["versions"].items()) for m in metas],
+        "Evaluated": [m["created"] for m in metas],
+    }
+    return blocks.table(["", *study.models], [[name, *cells] for name, cells in lines.items()])
+
+
+def _target(study: Study, target: str) -> str:
+    heading = f"<h2>Target: {blocks.text(target)}</h2>" if len(study.targets) > 1 else ""
+    return "".join(
+        [
+            f"<article>{heading}",
+            blocks.section("In short", _summary(study, target)),
+            _subsets(study, target),
+            _mcar(study, target),
+            _shifts(study, target),
+            _importance(study, target),
+            _calibration(study, target),
+            _steps(study, target),
+            _baselines(study, target),
+            blocks.section("All numbers", blocks.folded("Every condition", _all(study, target))),
+            "</article>",
+        ]
+    )
+
+
+def _summary(study: Study, target: str) -> str:
+    said = [blocks.bullets(comparison(study, target))]
+    for model in study.models:
+        if len(study.models) > 1:
+            said.append(f"<h4>{blocks.text(model)}</h4>")
+        said.append(blocks.bullets(summary(study, target, model)))
+    return "".join(said)
+
+
+def _subsets(study: Study, target: str) -> str:
+    figure = figures.subsets(study, target)
+    if figure is None:
+        return ""
+    count = study.scores(target, "subset")["present"].nunique()
+    shown = (
+        f"Of {count} subsets the figure shows the {MOST // 2} worst and the {MOST // 2} best. "
+        if count > MOST
+        else ""
+    )
+    told = f"{shown}A filled dot is a modality that is kept; best subset on top."
+    return blocks.section(
+        "Score under every subset of modalities",
+        blocks.paragraph(told),
+        blocks.plot(figure, f"Score of {target} under every subset"),
+    )
+
+
+def _mcar(study: Study, target: str) -> str:
+    figure = figures.mcar(study, target)
+    if figure is None:
+        return ""
+    areas = [f"{m} {number(study.area(target, m))}" for m in study.models]
+    return blocks.section(
+        "Missing completely at random (MCAR)",
+        blocks.plot(figure, f"Score of {target} over rates of absence"),
+        blocks.paragraph(
+            f"Area under the curve, divided by the highest rate: {', '.join(areas)}. "
+            "The band is the 95 % interval."
+        ),
+    )
+
+
+def _shifts(study: Study, target: str) -> str:
+    figure = figures.shifts(study, target)
+    if figure is None:
+        return ""
+    return blocks.section(
+        "Missing at random (MAR) and not at random (MNAR)",
+        blocks.plot(figure, f"Score of {target} where absence follows data or label"),
+        blocks.paragraph(
+            "Dashes show the score on complete data. 'Flipped' turns the relation round: those "
+            "rows lose modalities that kept them before."
+        ),
+    )
+
+
+def _importance(study: Study, target: str) -> str:
+    parts = [
+        blocks.plot(figure, f"Importance of each modality for {target}: {kind}")
+        for kind, figure in figures.importance(study, target).items()
+    ]
+    if not parts:
+        return ""
+    table = study.of_target(study.importance, target)
+    header = ["modality", "Shapley", "lost without it", "alone"]
+    several = len(study.models) > 1
+    lines = [
+        [
+            line["modality"],
+            *([line["model"]] if several else []),
+            _shapley(line),
+            _signed(line["leave_one_out"]),
+            number(line["alone"]),
+        ]
+        for _, line in table.iterrows()
+    ]
+    if several:
+        header.insert(1, "model")
+    ways = {str(meta["shapley"]) for meta in study.metas.values()}
+    told = {
+        frozenset({"exact"}): "Shapley values are exact: every subset was evaluated.",
+        frozenset({"estimate"}): "Shapley values are estimated from sampled orders of the "
+        "modalities, ± standard error; bars show 1.96 of it either side.",
+    }.get(frozenset(ways), "")
+    return blocks.section(
+        "What each modality is worth",
+        blocks.side_by_side(*parts),
+        blocks.table(header, lines),
+        blocks.paragraph(told),
+    )
+
+
+def _shapley(line: pd.Series) -> str:
+    error = float(line["shapley_se"])
+    return _signed(line["shapley"]) + (f" ± {number(error)}" if error > 0 else "")
+
+
+def _signed(value: float) -> str:
+    return "undefined" if math.isnan(value) else change(value)
+
+
+def _calibration(study: Study, target: str) -> str:
+    found = figures.calibration(study, target)
+    parts = [
+        blocks.plot(figure, f"{metric_name(metric)} of {target} under each condition")
+        for metric, figure in found.items()
+    ]
+    return blocks.section("Calibration", blocks.side_by_side(*parts))
+
+
+def _steps(study: Study, target: str) -> str:
+    figure = figures.steps(study, target)
+    if figure is None:
+        return ""
+    return blocks.section(
+        "Score after each step of the sequential fusion",
+        blocks.plot(figure, f"Score of {target} after each step"),
+        blocks.paragraph("Complete data; the start is the learned initial state."),
+    )
+
+
+def _baselines(study: Study, target: str) -> str:
+    every = study.baselines[study.baselines["target"] == target]
+    if every.empty:
+        return ""
+    figure = figures.baselines(study, target)
+    main = figures.alone(study, target)
+    lines = [[r["condition"], r["model"], score_of(r)] for _, r in main.iterrows()]
+    others = every[every["metric"] != study.main_metric(target)]
+    rest = [
+        [kept_name(r["modalities"]), r["model"], metric_name(r["metric"]), score_of(r)]
+        for _, r in others.iterrows()
+    ]
+    metric = metric_name(study.main_metric(target))
+    return blocks.section(
+        "What each modality tells alone",
+        blocks.paragraph(
+            "Simple baselines on the same rows, each trained on the modalities it reads, beside "
+            "the fused model with the others taken away."
+        ),
+        blocks.plot(figure, f"Baselines of {target}") if figure is not None else "",
+        blocks.table(["modalities", "model", metric], lines) if lines else "",
+        blocks.folded(
+            "Other metrics", blocks.table(["modalities", "model", "metric", "score"], rest)
+        )
+        if rest
+        else "",
+    )
+
+
+def _all(study: Study, target: str) -> str:
+    table = study.conditions[study.conditions["target"] == target]
+    metrics = list(dict.fromkeys(table["metric"]))
+    several = len(study.models) > 1
+    lines = []
+    for (condition, model), group in table.groupby(["condition", "model"], sort=False):
+        first = group.iloc[0]
+        cells = {r["metric"]: score_of(r) for _, r in group.iterrows()}
+        lines.append(
+            [
+                condition,
+                *([model] if several else []),
+                "" if math.isnan(first["rate"]) else f"{first['rate']:g}",
+                f"{first['realised_rate']:.3f}",
+                f"{first['rows']:,}",
+                *(cells.get(metric, "") for metric in metrics),
+            ]
+        )
+    header = ["condition", *(["model"] if several else []), "rate", "realised rate", "rows"]
+    return blocks.table([*header, *map(metric_name, metrics)], lines)

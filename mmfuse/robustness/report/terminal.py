@@ -1,0 +1,1 @@
+"""The report on a terminal, for 80 columns."""
