@@ -116,6 +116,8 @@ class GRUEncoder(Encoder):
 
     Reference: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
         Statistical Machine Translation", EMNLP 2014, arXiv:1406.1078.
+
+    Departs from the paper: the reset gate acts after the recurrent map, as in cuDNN.
     """
 
     kinds = frozenset({"series"})
