@@ -49,6 +49,8 @@ def test_an_empty_text_is_a_row_with_one_token_and_a_vector_of_its_own():
     encoder = make().eval()
     tokens = encoder.preprocess(["", " \n ", "word"])
     assert tokens.mask.sum(dim=1).tolist() == [1, 1, 1]
+    assert tokens.values[:2, 0].tolist() == [1, 1]
+    assert tokens.values[2, 0] > 1
     found = encoder(tokens)
     assert found.isfinite().all()
     assert torch.equal(found[0], found[1])
@@ -92,7 +94,7 @@ def test_the_vector_follows_its_equation():
 def test_padding_buckets_never_leak():
     encoder = make().double().eval()
     tokens = encoder.preprocess(["one", "one two three"])
-    spoilt = Tokens(tokens.values.masked_fill(~tokens.mask, 5), tokens.mask)
+    spoilt = Tokens(tokens.values.masked_fill(~tokens.mask, 10**9), tokens.mask)
     assert torch.equal(encoder(spoilt), encoder(tokens))
     encoder(spoilt).square().sum().backward()
     used = encoder.embedding.weight.grad.abs().sum(dim=1).nonzero().flatten().tolist()
