@@ -43,9 +43,7 @@ class FusionSubject:
 
     def tokens(self, dtype: torch.dtype = torch.float64) -> dict[str, Tokens]:
         """The sample: the same at every call."""
-        with torch.random.fork_rng():
-            torch.manual_seed(2)
-            return sample_tokens(self.dims, len(self.present), dtype)
+        return sample_tokens(self.dims, len(self.present), dtype)
 
     def outputs(
         self, module: Fusion, dtype: torch.dtype = torch.float64, device: str = "cpu"

@@ -60,12 +60,15 @@ def every_subset(count: int) -> Tensor:
 
 
 def sample_tokens(dims: Mapping[str, int], rows: int, dtype: torch.dtype) -> dict[str, Tokens]:
-    """Tokens of unequal lengths, at least one real token a row; the first modality has T = 1."""
-    tokens = {}
+    """Tokens of unequal lengths, at least one real token a row; the first modality has T = 1.
+
+    The same at every call.
+    """
+    source, tokens = torch.Generator().manual_seed(2), {}
     for i, (m, width) in enumerate(dims.items()):
-        values = torch.randn(rows, i + 1, width, dtype=torch.float64).to(dtype)
+        values = torch.randn(rows, i + 1, width, dtype=torch.float64, generator=source)
         length = torch.arange(rows) % (i + 1) + 1
-        tokens[m] = Tokens(values, torch.arange(i + 1) < length.unsqueeze(1))
+        tokens[m] = Tokens(values.to(dtype), torch.arange(i + 1) < length.unsqueeze(1))
     return tokens
 
 
