@@ -11,11 +11,11 @@ from mmfuse.robustness.report.words import change, kept_name, metric_name, numbe
 
 
 def subsets(study: Study, target: str) -> go.Figure | None:
-    """A line a subset, worst first: filled dots for the modalities kept, then the score."""
+    """A line a subset, the best on top: filled dots for the modalities kept, then the score."""
     table = study.scores(target, "subset")
     if table["present"].nunique() < 2:
         return None
-    names = looks.ranked_subsets(table)[::-1]
+    names = looks.ranked_subsets(table)
     place = {name: i for i, name in enumerate(names)}
     modalities = study.modalities
     figure = go.Figure()
@@ -49,7 +49,7 @@ def subsets(study: Study, target: str) -> go.Figure | None:
             hovertemplate="%{customdata}<extra></extra>",
         )
     share = min(0.45, 0.09 * len(modalities) + 0.02)
-    height = max(1, len(names)) * max(plots.LINE, 11 * len(study.models)) + plots.AXES + 70
+    height = len(names) * max(22, 11 * len(study.models) + 6) + plots.AXES + 90
     labels = [plots.safe(plots.short(m)) for m in modalities]
     figure.update_layout(
         xaxis={"domain": [share, 1], "title": _metric(study, target), "anchor": "y"},
@@ -91,6 +91,7 @@ def mcar(study: Study, target: str) -> go.Figure | None:
             y=lines["value"],
             mode="lines+markers",
             line={"color": looks.colour(i), "width": 2},
+            cliponaxis=False,
             name=plots.safe(model),
             customdata=[
                 f"rate {r['rate']:g}, realised {r['realised_rate']:.2f}<br>{score_of(r)}"
@@ -116,7 +117,7 @@ def shifts(study: Study, target: str) -> go.Figure | None:
         for value in study.scores(target, "complete", model=model)["value"].dropna():
             figure.add_vline(x=value, line={"color": looks.colour(i), "width": 1.5, "dash": "dash"})
     figure.update_layout(xaxis={"title": _metric(study, target)})
-    return plots.dressed(figure, len(names) * plots.bar_height(study) + plots.AXES)
+    return plots.dressed(figure, plots.height(names, len(study.models), 16))
 
 
 def importance(study: Study, target: str) -> dict[str, go.Figure]:
@@ -139,7 +140,7 @@ def importance(study: Study, target: str) -> dict[str, go.Figure]:
         told = (lambda r: number(r["value"])) if kind == "alone" else (lambda r: change(r["value"]))
         figure = plots.bars(study, lines, names, told)
         figure.update_layout(xaxis={"title": title})
-        found[kind] = plots.dressed(figure, len(names) * plots.bar_height(study) + plots.AXES)
+        found[kind] = plots.dressed(figure, plots.height(names, len(study.models), 16))
     return found
 
 
@@ -153,7 +154,7 @@ def calibration(study: Study, target: str) -> dict[str, go.Figure]:
         names = looks.shown_conditions(table)
         figure = plots.dots(study, table, names)
         figure.update_layout(xaxis={"title": f"{metric_name(metric)}, lower is better"})
-        height = len(names) * max(plots.LINE, 10 * len(study.models)) + plots.AXES
+        height = plots.height(names, len(study.models), 10)
         found[metric] = plots.dressed(figure, height)
     return found
 
@@ -199,7 +200,7 @@ def baselines(study: Study, target: str) -> go.Figure | None:
     voices = list(dict.fromkeys(table["model"]))
     figure = plots.dots(study, table, names, voices)
     figure.update_layout(xaxis={"title": _metric(study, target)})
-    height = len(names) * max(plots.LINE + 8, 14 * len(voices)) + plots.AXES
+    height = plots.height(names, len(voices), 14)
     return plots.dressed(figure, height)
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 
 #: Colours of models, after Okabe and Ito, dark and light enough for either background.
 COLOURS = ("#2b83c6", "#d97706", "#159a78", "#c95c9c", "#8d6fd1", "#7f8c2a", "#b0554a")
-#: Most lines a figure shows; the page's table has all of them.
+#: Most subsets a figure shows; the page's table has all of them.
 MOST = 40
+#: With more conditions than this, a figure of all of them leaves the subsets out.
+MOST_CONDITIONS = 24
 
 
 def colour(place: int) -> str:
@@ -29,12 +31,12 @@ def offsets(count: int, spread: float = 0.5) -> list[float]:
     return [spread / 2 - spread * place / (count - 1) for place in range(count)]
 
 
-def wrapped(text: str, width: int = 20) -> list[str]:
+def wrapped(text: str, width: int = 22) -> list[str]:
     """The text in lines of about a width, three at most.
 
     Example:
-        >>> wrapped("value mnar 0.5 flipped")
-        ['value mnar 0.5', 'flipped']
+        >>> wrapped("mar 0.3 by electrocardiogram")
+        ['mar 0.3 by', 'electrocardiogram']
     """
     return textwrap.wrap(text, width, max_lines=3, placeholder=" …") or [""]
 
@@ -57,6 +59,6 @@ def ranked_subsets(scores: pd.DataFrame) -> list[str]:
 def shown_conditions(scores: pd.DataFrame) -> list[str]:
     """The conditions a figure has room for: subsets are left out where they are too many."""
     names = list(dict.fromkeys(scores["condition"]))
-    if len(names) > MOST:
+    if len(names) > MOST_CONDITIONS:
         names = list(dict.fromkeys(scores[scores["family"] != "subset"]["condition"]))
     return names

@@ -2,6 +2,12 @@
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const coarse = matchMedia("(pointer: coarse)");
 
+function inked(trace) {
+  if (trace.type !== "bar") return trace; // an interval on a bar needs more than the bar's colour
+  const color = getComputedStyle(document.documentElement).getPropertyValue("--ink").trim();
+  return { ...trace, error_x: { ...trace.error_x, color } };
+}
+
 function coloured(layout) {
   const style = getComputedStyle(document.documentElement);
   const ink = style.getPropertyValue("--ink").trim();
@@ -24,7 +30,7 @@ for (const box of document.querySelectorAll(".figure")) {
   const place = box.querySelector(".plot");
   const figure = JSON.parse(box.querySelector("script").textContent);
   const draw = () =>
-    Plotly.react(place, figure.data, coloured(figure.layout), {
+    Plotly.react(place, figure.data.map(inked), coloured(figure.layout), {
       responsive: true,
       displayModeBar: false,
     });

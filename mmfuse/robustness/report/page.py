@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from importlib.resources import files
 from string import Template
 
@@ -10,7 +11,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from mmfuse.robustness.report import blocks, figures
-from mmfuse.robustness.report.looks import MOST
+from mmfuse.robustness.report.looks import MOST, MOST_CONDITIONS
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import (
     change,
@@ -149,7 +150,7 @@ def _importance(study: Study, target: str) -> str:
             _signed(line["leave_one_out"]),
             number(line["alone"]),
         ]
-        for _, line in table.iterrows()
+        for _, line in table.sort_values("modality", key=_places(study), kind="stable").iterrows()
     ]
     if several:
         header.insert(1, "model")
@@ -167,6 +168,11 @@ def _importance(study: Study, target: str) -> str:
     )
 
 
+def _places(study: Study) -> Callable[[pd.Series], pd.Series]:
+    place = {modality: i for i, modality in enumerate(study.modalities)}
+    return lambda column: column.map(place)
+
+
 def _shapley(line: pd.Series) -> str:
     error = float(line["shapley_se"])
     return _signed(line["shapley"]) + (f" ± {number(error)}" if error > 0 else "")
@@ -182,17 +188,24 @@ def _calibration(study: Study, target: str) -> str:
         blocks.plot(figure, f"{metric_name(metric)} of {target} under each condition")
         for metric, figure in found.items()
     ]
-    return blocks.section("Calibration", blocks.side_by_side(*parts))
+    names = study.scores(target, metric="ece")["condition"].nunique()
+    left_out = names > MOST_CONDITIONS and bool(parts)
+    return blocks.section(
+        "Calibration",
+        blocks.side_by_side(*parts),
+        blocks.paragraph("Subsets are in the table of all numbers." if left_out else ""),
+    )
 
 
 def _steps(study: Study, target: str) -> str:
     figure = figures.steps(study, target)
     if figure is None:
         return ""
+    which = f"Of {', '.join(study.steps['model'].unique())}. " if len(study.models) > 1 else ""
     return blocks.section(
         "Score after each step of the sequential fusion",
         blocks.plot(figure, f"Score of {target} after each step"),
-        blocks.paragraph("Complete data; the start is the learned initial state."),
+        blocks.paragraph(f"{which}Complete data; the start is the learned initial state."),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ from mmfuse.robustness.report import looks
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import score_of
 
-LINE = 22  #: pixels that a line of dots needs
 AXES = 70  #: pixels of axis and title
 
 
@@ -79,6 +77,7 @@ def interval(lines: pd.DataFrame, colour: str) -> dict[str, Any]:
     """Error bars from ``low`` to ``high``."""
     return {
         "type": "data",
+        "visible": bool((lines["high"] > lines["low"]).any()),
         "symmetric": False,
         "array": (lines["high"] - lines["value"]).fillna(0).tolist(),
         "arrayminus": (lines["value"] - lines["low"]).fillna(0).tolist(),
@@ -88,11 +87,11 @@ def interval(lines: pd.DataFrame, colour: str) -> dict[str, Any]:
     }
 
 
-def dressed(figure: go.Figure, height: float) -> go.Figure:
+def dressed(figure: go.Figure, pixels: int) -> go.Figure:
     """The figure in the page's looks: bare, transparent, its legend left to the page."""
     figure.update_layout(
         template="none",
-        height=math.ceil(height),
+        height=pixels,
         margin={"l": 8, "r": 12, "t": 8, "b": 44},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -104,9 +103,10 @@ def dressed(figure: go.Figure, height: float) -> go.Figure:
     return figure
 
 
-def bar_height(study: Study) -> int:
-    """Pixels that a line of bars needs."""
-    return max(34, 16 * len(study.models) + 8)
+def height(names: Sequence[str], voices: int, each: int) -> int:
+    """Pixels that lines need, so that neither their labels nor their voices collide."""
+    labels = max((len(looks.wrapped(name)) for name in names), default=1)
+    return len(names) * max(8 + 15 * labels, each * voices + 8) + AXES
 
 
 def short(name: str, most: int = 14) -> str:
