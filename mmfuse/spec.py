@@ -34,6 +34,7 @@ class ModalitySpec:
         shape: one row's shape, without the batch axis. Empty for text.
         categories: for a table, how many codes each categorical column has. Those columns
             stand last; code 0 means missing or unseen in training.
+        levels: the names behind codes 1 upwards of each categorical column, where known.
         columns: the source columns' names, where there are any.
         mean: per-feature training mean to subtract, empty for no standardisation. Features
             lie on the last axis, for images on the first.
@@ -47,6 +48,7 @@ class ModalitySpec:
     kind: Kind
     shape: tuple[int | None, ...] = ()
     categories: tuple[int, ...] = ()
+    levels: tuple[tuple[str, ...], ...] = ()
     columns: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -199,12 +201,15 @@ class DataSpec:
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
         """The inverse of ``to_dict``; lists from JSON are welcome."""
 
-        def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-            return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        def frozen(value: Any) -> Any:
+            return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+        def fields(of: Mapping[str, Any]) -> dict[str, Any]:
+            return {k: frozen(v) for k, v in of.items()}
 
         return cls(
-            {name: ModalitySpec(**tuples(f)) for name, f in plain["modalities"].items()},
-            {name: TargetSpec(**tuples(f)) for name, f in plain["targets"].items()},
+            {name: ModalitySpec(**fields(f)) for name, f in plain["modalities"].items()},
+            {name: TargetSpec(**fields(f)) for name, f in plain["targets"].items()},
         )
 
     def check(self, batch: Batch) -> None:

@@ -12,15 +12,15 @@ import lightning as L
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mmfuse.baselines import BASELINES, baseline_scores
 from mmfuse.checkpoint import load
-from mmfuse.compare.baselines import baseline_scores
 from mmfuse.compare.cells import Cell, CellStore
 from mmfuse.compare.table import summarise, write_tables
 from mmfuse.compare.watch import BestTestEpoch, EpochClock
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.missing import Missingness
-from mmfuse.recorded import describe, in_words, rebuild
+from mmfuse.recorded import describe, in_words
 from mmfuse.robustness import Condition, evaluate
 from mmfuse.tasks import SupervisedTask
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 HONEST = "validation-selected"
 BEST_TEST = "best test epoch"
-BASELINES = ("logistic regression", "gradient boosting")
 
 
 class Study:
@@ -86,7 +85,7 @@ class Study:
     def cells(self) -> list[Cell]:
         """Every run of the study, baselines last."""
         shared = {
-            "data": describe(self.data),
+            "data": self.data.settings(),
             "conditions": {n: describe(c) if c else None for n, c in self.conditions.items()},
         }
         trained = shared | {
@@ -124,8 +123,10 @@ class Study:
         L.seed_everything(cell.seed, verbose=False)
         data = self.data.reseeded(cell.seed)
         conditions = [
-            Condition(name, family=name, rate=float("nan"), missing=_reseeded(missing, cell.seed))
-            for name, missing in self.conditions.items()
+            Condition(
+                name, family=name, rate=float("nan"), missing=m.reseeded(cell.seed) if m else None
+            )
+            for name, m in self.conditions.items()
         ]
         if cell.variant in BASELINES:
             data.setup("fit")
@@ -171,15 +172,6 @@ class Study:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _reseeded(missing: Missingness | None, seed: int) -> Missingness | None:
-    if missing is None:
-        return None
-    description = describe(missing)
-    return rebuild(
-        {**description, "init_args": {**description["init_args"], "seed": seed}}, base=Missingness
-    )
 
 
 def _progress() -> Progress:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
-from mmfuse.recorded import Recorded
+from mmfuse.recorded import Recorded, describe, rebuild
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,11 @@ class Missingness(Recorded, ABC):
             facts: the rows.
             epoch: for modality dropout, which draws anew every epoch; others ignore it.
         """
+
+    def reseeded(self, seed: int) -> Self:
+        """The same simulator with another seed; itself if it draws nothing."""
+        if "seed" not in inspect.signature(type(self)).parameters:
+            return self
+        plain = describe(self)
+        arguments = plain["init_args"] | {"seed": seed}
+        return rebuild({**plain, "init_args": arguments}, base=Missingness)

@@ -1,0 +1,15 @@
+"""Baselines: scikit-learn's classical models beside every fusion, on the same rows."""
+
+from mmfuse.baselines.evaluate import baseline_scores, modality_scores
+from mmfuse.baselines.features import Features
+from mmfuse.baselines.models import BASELINES, BOOSTING, LINEAR, fit_baseline
+
+__all__ = [
+    "BASELINES",
+    "BOOSTING",
+    "LINEAR",
+    "Features",
+    "baseline_scores",
+    "fit_baseline",
+    "modality_scores",
+]

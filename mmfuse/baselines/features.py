@@ -1,0 +1,110 @@
+"""Features: every modality as columns of one matrix, for models that know no modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+
+from mmfuse.data import FusionDataModule
+from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, RaggedColumn
+from mmfuse.spec import ModalitySpec
+
+# What trees see of a text; they do badly on thousands of rare words.
+_TEXT_COMPONENTS = 50
+_MOST_WORDS = 20_000
+
+
+class Features:
+    """Every modality as columns of one matrix, for models that know no modalities.
+
+    Numbers standardised; categories one-hot, or as codes for trees; texts as TF-IDF of words
+    and pairs of words, for trees its first 50 components; a series by mean and deviation of
+    its steps. Vocabulary and statistics come from the training rows. An absent modality is
+    zero (the training mean), or NaN for trees, which know what to do with it.
+
+    Args:
+        data: the data set.
+        for_trees: shape the features for gradient boosting, not for a linear model.
+        seed: of the components of texts.
+    """
+
+    def __init__(self, data: FusionDataModule, for_trees: bool = False, seed: int = 0) -> None:
+        self.for_trees, self.spec = for_trees, data.spec
+        self.columns = data.dataset("train", missing=None).columns
+        self._text: dict[str, Any] = {}
+        train = data.rows("train").numpy()
+        for m, column in self.columns.items():
+            if isinstance(column, ObjectColumn):
+                here = train[column.present[train]]
+                self._text[m] = self._vectoriser(seed).fit(column.take(here))
+
+    def _vectoriser(self, seed: int) -> Any:
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=_MOST_WORDS)
+        if not self.for_trees:
+            return words
+        return make_pipeline(words, TruncatedSVD(_TEXT_COMPONENTS, random_state=seed))
+
+    def of(
+        self, rows: np.ndarray, kept: np.ndarray, modalities: Sequence[str] | None = None
+    ) -> Any:
+        """The matrix of some rows; sparse if any modality is a text and the model linear.
+
+        Args:
+            rows: row numbers.
+            kept: ``(rows, M)``, who is there, in the data's order.
+            modalities: use these alone; None is all.
+        """
+        blocks = []
+        for i, (m, column) in enumerate(self.columns.items()):
+            if modalities is None or m in modalities:
+                blocks.append(self._block(m, column, rows, kept[:, i]))
+        if any(sparse.issparse(b) for b in blocks):
+            return sparse.csr_matrix(sparse.hstack(blocks))
+        return np.concatenate(blocks, axis=1)
+
+    def _block(self, m: str, column: Column, rows: np.ndarray, kept: np.ndarray) -> Any:
+        here = np.flatnonzero(kept)
+        values = self._values(m, column, rows[here]) if len(here) else None
+        if values is None:
+            first = np.flatnonzero(column.present)[:1]
+            width = self._values(m, column, first).shape[1]
+            return np.full((len(rows), width), np.nan if self.for_trees else 0.0)
+        if sparse.issparse(values):
+            place = (np.ones(len(here)), (here, np.arange(len(here))))
+            return sparse.csr_matrix(place, shape=(len(rows), len(here))) @ values
+        block = np.full((len(rows), values.shape[1]), np.nan if self.for_trees else 0.0)
+        block[here] = values
+        return block
+
+    def _values(self, m: str, column: Column, rows: np.ndarray) -> Any:
+        spec = self.spec.modalities[m]
+        if isinstance(column, ObjectColumn):
+            return self._text[m].transform(column.take(rows))
+        if isinstance(column, RaggedColumn):
+            series = [_standardised(spec, v) for v in column.take(rows) if v is not None]
+            return np.stack([np.concatenate([v.mean(axis=0), v.std(axis=0)]) for v in series])
+        return self._numbers(spec, column, rows)
+
+    def _numbers(self, spec: ModalitySpec, column: NumberColumn, rows: np.ndarray) -> np.ndarray:
+        values = column.take(rows)
+        if not spec.categories:
+            return _standardised(spec, values).reshape(len(rows), -1)
+        numbers = _standardised(spec, values[:, : spec.numeric_width])
+        codes = values[:, spec.numeric_width :]
+        if self.for_trees:
+            return np.concatenate([numbers, codes], axis=1)
+        hot = [np.eye(n)[codes[:, i].astype(int)] for i, n in enumerate(spec.categories)]
+        return np.concatenate([numbers, *hot], axis=1)
+
+
+def _standardised(spec: ModalitySpec, values: np.ndarray) -> np.ndarray:
+    if not spec.mean:
+        return values
+    shape = (-1, 1, 1) if spec.kind == "image" else (-1,)
+    return (values - np.reshape(spec.mean, shape)) / np.reshape(spec.std, shape)

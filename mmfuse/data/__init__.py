@@ -1,0 +1,22 @@
+"""Data: arrays, tables, files and named data sets -> batches with a mask of who is there."""
+
+from mmfuse.data.arrays import ArrayData
+from mmfuse.data.catalogue import CATALOGUE, CatalogueData
+from mmfuse.data.datamodule import FusionDataModule
+from mmfuse.data.dataset import FusionDataset
+from mmfuse.data.hf import HFData
+from mmfuse.data.npz import NpzData
+from mmfuse.data.source import Source
+from mmfuse.data.tables import TableData
+
+__all__ = [
+    "CATALOGUE",
+    "ArrayData",
+    "CatalogueData",
+    "FusionDataModule",
+    "FusionDataset",
+    "HFData",
+    "NpzData",
+    "Source",
+    "TableData",
+]

@@ -1,0 +1,230 @@
+"""FusionDataModule: from a source to loaders, with splits, statistics and masks on record."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import pandas as pd
+from torch import Tensor
+
+from mmfuse.data.dataset import FusionDataset, Preprocess
+from mmfuse.data.loader import BatchOrder, ResumableLoader
+from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
+from mmfuse.data.source import Source
+from mmfuse.errors import ConfigError, DataError
+from mmfuse.files import replacing, write_json
+from mmfuse.missing import Missingness, RowFacts
+from mmfuse.recorded import Recorded, describe
+from mmfuse.spec import DataSpec
+
+Split = Literal["train", "val", "test"]
+#: Whose simulated absence applies: the split's own, another simulator's, or none but natural gaps.
+Missing = Missingness | None | Literal["own"]
+
+
+class FusionDataModule(L.LightningDataModule, Recorded, ABC):
+    """Base of all data: a subclass reads its source, the base does everything else.
+
+    Args:
+        batch_size: rows a training batch.
+        eval_batch_size: rows a batch elsewhere.
+        workers: processes that fetch ahead.
+        val: share of rows that validate, when the source does not say.
+        test: share of rows that test, when the source gives no split; 1 for all rows, which
+            needs a checkpoint.
+        seed: of the splits and the order of batches.
+        standardise: give the model each feature's mean and deviation over the present
+            training rows.
+        missing_cells: an empty cell of a present row is an ``error``, or takes the training
+            ``mean``; an empty category is always code 0.
+        missing: who is taken away from training and validation rows, on top of natural gaps.
+        test_missing: likewise from test rows.
+        on_duplicates: rows that occur in two splits are an ``error``; ``drop`` takes them
+            out of the earlier split (training, then validation); ``allow`` leaves them.
+        is_class_weighted: weigh classes by the inverse of their training frequency.
+
+    Raises:
+        ConfigError: an option outside its range.
+        DataError: at set-up, when the content does not fit what it claims to be.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 64,
+        eval_batch_size: int = 512,
+        workers: int = 0,
+        val: float = 0.2,
+        test: float = 0.2,
+        seed: int = 0,
+        standardise: bool = True,
+        missing_cells: MissingCells = "error",
+        missing: Missingness | None = None,
+        test_missing: Missingness | None = None,
+        on_duplicates: Duplicates = "error",
+        is_class_weighted: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ConfigError(f"batch_size is {min(batch_size, eval_batch_size)}; expected 1 up.")
+        if on_duplicates not in ("error", "drop", "allow"):
+            raise ConfigError(f"on_duplicates is {on_duplicates!r}; expected error, drop or allow.")
+        if missing_cells not in ("error", "mean") or (missing_cells == "mean" and not standardise):
+            raise ConfigError(
+                f'missing_cells is {missing_cells!r}; expected "error", or "mean" together with '
+                "standardise=True."
+            )
+        self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
+        self.seed, self.missing, self.test_missing = seed, missing, test_missing
+        self._options = Options(
+            val, test, seed, standardise, missing_cells, on_duplicates, is_class_weighted
+        )
+        self._adopted: DataSpec | None = None
+        self._ready: Ready | None = None
+        self._preprocess: dict[str, Preprocess] = {}
+
+    @abstractmethod
+    def read(self) -> Source:
+        """Reads the source; called once, at set-up."""
+
+    # Set-up.
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, splits, checks and measures the data, once."""
+        if self._ready is None:
+            self._ready = prepare(self.read(), self._options, self._adopted)
+
+    @property
+    def _set_up(self) -> Ready:
+        self.setup()
+        assert self._ready is not None
+        return self._ready
+
+    def adopt(self, spec: DataSpec) -> None:
+        """Takes a trained model's statistics, classes and category levels for its own.
+
+        With them a checkpoint reads a file that holds no training rows.
+        """
+        if spec != self._adopted:
+            self._adopted, self._ready = spec, None
+
+    def attach(self, preprocess: Mapping[str, Preprocess]) -> None:
+        """Takes the encoders' preprocessing, which then runs in the data workers."""
+        self._preprocess = dict(preprocess)
+
+    # What others ask.
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data looks like."""
+        return self._set_up.spec
+
+    def rows(self, split: Split) -> Tensor:
+        """Row numbers of a split, ascending."""
+        return self._set_up.parts[split]
+
+    def facts(self, split: Split) -> RowFacts:
+        """What simulators may know of a split's rows."""
+        return self.dataset(split, missing=None).facts(self.rows(split))
+
+    def dataset(self, split: Split, missing: Missing = "own") -> FusionDataset:
+        """The whole data set as one split sees it.
+
+        Args:
+            split: decides whose simulated absence applies.
+            missing: another simulator, or None for natural gaps alone.
+        """
+        ready = self._set_up
+        if missing == "own":
+            missing = self.test_missing if split == "test" else self.missing
+        made = FusionDataset(ready.columns, ready.spec, ready.targets, ready.facts, missing)
+        made.preprocess = self._preprocess
+        return made
+
+    def loader(
+        self, split: Split, missing: Missing = "own", is_training: bool = False
+    ) -> ResumableLoader:
+        """Batches of a split.
+
+        Args:
+            split: which rows.
+            missing: another simulator than the split's own, or None for natural gaps alone.
+            is_training: shuffle, use ``batch_size``, and even out processes.
+
+        Raises:
+            DataError: the split is empty.
+        """
+        rows = self.rows(split)
+        if not len(rows):
+            raise DataError(
+                f"The {split} split is empty. Give it a share, or rows in the split column."
+            )
+        trainer = self.trainer
+        order = BatchOrder(
+            rows,
+            self.batch_size if is_training else self.eval_batch_size,
+            shuffle=is_training,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world=trainer.world_size if trainer else 1,
+            is_even=is_training,
+        )
+        return ResumableLoader(self.dataset(split, missing), order, self.workers)
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Training batches, shuffled."""
+        return self.loader("train", is_training=True)
+
+    def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+        """Validation batches; none when no share was asked for."""
+        return self.loader("val") if len(self.rows("val")) else []
+
+    def test_dataloader(self) -> ResumableLoader:
+        """Test batches."""
+        return self.loader("test")
+
+    def predict_dataloader(self) -> ResumableLoader:
+        """The test rows."""
+        return self.loader("test")
+
+    # Records.
+
+    def settings(self) -> dict[str, Any]:
+        """How this data is made, in plain data."""
+        return describe(self)
+
+    def reseeded(self, seed: int) -> FusionDataModule:
+        """The same data with another seed for splits, order and simulated absence."""
+        changed = {
+            "seed": seed,
+            "missing": self.missing and self.missing.reseeded(seed),
+            "test_missing": self.test_missing and self.test_missing.reseeded(seed),
+        }
+        given = {k: v for k, v in changed.items() if k == "seed" or v is not None}
+        return type(self)(**{**self._arguments, **given})
+
+    def save(self, folder: str | Path) -> None:
+        """Writes ``rows.parquet`` (split and realised masks of every row) and ``data.json``.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        ready, folder = self._set_up, Path(folder)
+        frames = []
+        for name, rows in ready.parts.items():
+            own = self.dataset(name)  # type: ignore[arg-type]
+            realised = own.present[rows]
+            if own.missing is not None and len(rows):
+                realised = realised & own.missing.keep(own.facts(rows))
+            columns: dict[str, Any] = {"row": rows.numpy(), "split": name}
+            for i, m in enumerate(ready.spec.modalities):
+                columns[f"has_{m}"] = own.present[rows, i].numpy()
+                columns[f"shown_{m}"] = realised[:, i].numpy()
+            frames.append(pd.DataFrame(columns))
+        with replacing(folder / "rows.parquet") as part:
+            pd.concat(frames).sort_values("row", ignore_index=True).to_parquet(part)
+        record = {"settings": self.settings(), "spec": ready.spec.to_dict()}
+        write_json(record | {"dropped_duplicates": ready.dropped}, folder / "data.json")

@@ -1,0 +1,78 @@
+"""Which columns of a table make up which modality, target, split and group."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mmfuse.errors import DataError
+from mmfuse.spec import Kind
+
+
+@dataclass(frozen=True)
+class ColumnGroup:
+    """The columns of one modality.
+
+    Args:
+        columns: names, or patterns such as ``gene_*``.
+        kind: ``text`` for a column of strings that is no category; otherwise what the
+            values are, where they do not tell.
+        categorical: which of the columns hold categories although they are numbers.
+    """
+
+    columns: str | list[str]
+    kind: Kind | None = None
+    categorical: tuple[str, ...] | list[str] = ()
+
+
+Groups = dict[str, str | list[str] | ColumnGroup]
+Targets = str | list[str] | dict[str, str | list[str]]
+
+
+def group_of(value: str | Sequence[str] | ColumnGroup | Mapping[str, Any]) -> ColumnGroup:
+    """A group, however it was written."""
+    if isinstance(value, ColumnGroup):
+        return value
+    if isinstance(value, Mapping):
+        return ColumnGroup(**value)
+    return ColumnGroup([value] if isinstance(value, str) else list(value))
+
+
+def find_columns(wanted: str | Sequence[str], known: Sequence[str], of: str) -> list[str]:
+    """The columns that names and patterns mean, in the order of the patterns.
+
+    Raises:
+        DataError: a name or pattern that no column matches; with the nearest match.
+    """
+    found: list[str] = []
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        matches = [name] if name in known else fnmatch.filter(known, name)
+        if not matches:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+            raise DataError(
+                f"{of} names column {name!r}, which is not there.{hint} Columns: {shown}."
+            )
+        found += [m for m in matches if m not in found]
+    return found
+
+
+def named_targets(targets: Targets | None) -> dict[str, str | list[str]]:
+    """Each target's column or columns, by the target's name."""
+    if targets is None:
+        return {}
+    if isinstance(targets, Mapping):
+        return dict(targets)
+    return {t: t for t in ([targets] if isinstance(targets, str) else targets)}
+
+
+def pick_target(frame: pd.DataFrame, name: str, columns: str | Sequence[str]) -> Any:
+    """A target's values: a Series, or a DataFrame for several labels or values a row."""
+    found = find_columns(columns, list(frame.columns), f"Target {name!r}")
+    return frame[found[0]] if isinstance(columns, str) and len(found) == 1 else frame[found]

@@ -1,0 +1,113 @@
+"""HFData: a Hugging Face data set saved to disk, read where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+
+from mmfuse.data.datamodule import FusionDataModule
+from mmfuse.data.groups import (
+    ColumnGroup,
+    Groups,
+    Targets,
+    find_columns,
+    group_of,
+    named_targets,
+    pick_target,
+)
+from mmfuse.data.modalities import Column, arrow_column, to_column
+from mmfuse.data.source import Source, gather_columns
+from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.spec import TargetKind
+
+_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
+
+
+class HFData(FusionDataModule):
+    """A Hugging Face data set saved to disk, read where it lies (memory-mapped).
+
+    Args:
+        path: a folder that ``save_to_disk`` wrote; the parts of a ``DatasetDict`` give the
+            split.
+        modalities: each modality's column: strings are text, lists of numbers vectors, or
+            series where their lengths differ, lists of lists series (steps, channels). Or
+            several columns of numbers and categories; ``columns`` with ``kind`` and
+            ``categorical`` where the values do not tell. A null is an absence.
+        targets: columns to predict; a mapping names them, or joins several into one
+            target with several labels or values.
+        target_kinds: what a target is, where its values do not tell.
+        split: the column with ``train``, ``val`` or ``test``.
+        groups: the column whose equal values stay in one split.
+        **kwargs: as ``FusionDataModule``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        modalities: Groups,
+        targets: Targets | None = None,
+        target_kinds: dict[str, TargetKind] | None = None,
+        split: str | None = None,
+        groups: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path, self.modalities, self.targets = path, modalities, targets
+        self.target_kinds, self.split, self.groups = target_kinds, split, groups
+
+    def read(self) -> Source:
+        """Opens the data set.
+
+        Raises:
+            MissingFileError: there is none.
+            DataError: it is corrupt, or lacks a column.
+        """
+        data, split = self._open()
+        if self.split is not None:
+            split = self._values(data, "split", self.split)
+        targets = {
+            t: pick_target(self._frame(data, f"Target {t!r}", c), t, c)
+            for t, c in named_targets(self.targets).items()
+        }
+        return gather_columns(
+            {m: self._modality(data, m, group_of(g)) for m, g in self.modalities.items()},
+            targets,
+            self.target_kinds,
+            split,
+            None if self.groups is None else self._values(data, "groups", self.groups),
+        )
+
+    def _open(self) -> tuple[datasets.Dataset, np.ndarray | None]:
+        if not Path(self.path).is_dir():
+            raise MissingFileError(f"There is no saved data set at {self.path}. Check the path.")
+        try:
+            found = datasets.load_from_disk(self.path)
+        except Exception as error:  # datasets raises whatever its readers raise
+            raise DataError(f"{self.path} cannot be read as a saved data set: {error}.") from error
+        if isinstance(found, datasets.Dataset):
+            return found, None
+        if unknown := sorted(set(found) - set(_NAMES)):
+            raise ConfigError(f"{self.path} has parts {unknown}; expected {sorted(_NAMES)}.")
+        split = np.concatenate([np.full(len(part), _NAMES[n]) for n, part in found.items()])
+        return datasets.concatenate_datasets(list(found.values())), split
+
+    @staticmethod
+    def _frame(data: datasets.Dataset, of: str, columns: str | list[str]) -> pd.DataFrame:
+        names = find_columns(columns, data.column_names, of)
+        return data.data.table.select(names).to_pandas()
+
+    def _values(self, data: datasets.Dataset, of: str, column: str) -> np.ndarray:
+        return self._frame(data, of, column).iloc[:, 0].to_numpy()
+
+    def _modality(self, data: datasets.Dataset, name: str, group: ColumnGroup) -> Column:
+        columns = find_columns(group.columns, data.column_names, f"Modality {name!r}")
+        if len(columns) == 1 and group.kind != "table":
+            found = arrow_column(name, data.data.column(columns[0]), group.kind)
+            if found is not None:
+                return found
+        frame = self._frame(data, f"Modality {name!r}", columns)
+        return to_column(name, frame, group.kind, group.categorical)

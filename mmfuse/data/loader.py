@@ -1,0 +1,117 @@
+"""Loading: a deterministic order of batches, and a loader that goes on in mid-epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from mmfuse.batch import Batch
+from mmfuse.data.dataset import FusionDataset
+
+
+class BatchOrder(Sampler[list[int]]):
+    """Batches of rows in an order that the seed and the epoch alone decide.
+
+    Each process takes every ``world``-th batch of one common order, so that processes
+    neither overlap nor leave a gap. For training, rows repeat from the start until all
+    processes have the same number of batches.
+
+    Args:
+        rows: the rows to go through.
+        batch_size: rows a batch.
+        shuffle: draw a new order every epoch.
+        seed: of that draw.
+        rank: this process.
+        world: number of processes.
+        is_even: give every process the same number of batches.
+    """
+
+    def __init__(
+        self,
+        rows: Tensor,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        is_even: bool = False,
+    ) -> None:
+        self.rows, self.batch_size, self.shuffle, self.seed = rows, batch_size, shuffle, seed
+        self.rank, self.world, self.is_even = rank, world, is_even
+        self.epoch = 0
+        self.done = 0  # batches of this epoch that an interrupted run has already seen
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning tells the epoch before each one."""
+        self.epoch = epoch
+
+    def _batches(self) -> list[Tensor]:
+        order = self.rows
+        if self.shuffle:
+            draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = order[torch.randperm(len(order), generator=draw)]
+        batches = list(order.split(self.batch_size))
+        while self.is_even and len(batches) % self.world:
+            batches.append(batches[len(batches) % self.world])
+        return batches[self.rank :: self.world]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        skip, self.done = self.done, 0
+        for batch in self._batches()[skip:]:
+            yield batch.tolist()
+
+    def __len__(self) -> int:
+        total = -(-len(self.rows) // self.batch_size)
+        if self.is_even:
+            return -(-total // self.world)
+        return len(range(self.rank, total, self.world))
+
+
+def _whole(batch: Any) -> Any:
+    return batch
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A DataLoader whose place in the epoch is part of a checkpoint.
+
+    Lightning keeps ``state_dict`` of a loader that has one, so a run resumed after step k
+    sees the batches that it would have seen.
+
+    Args:
+        dataset: the data.
+        order: which rows, in which batches.
+        workers: processes that fetch ahead.
+    """
+
+    def __init__(self, dataset: FusionDataset, order: BatchOrder, workers: int = 0) -> None:
+        super().__init__(
+            dataset,
+            batch_sampler=order,
+            num_workers=workers,
+            collate_fn=_whole,
+            persistent_workers=workers > 0,
+            # A generator of its own: making an iterator must not move the global one.
+            generator=torch.Generator().manual_seed(order.seed),
+            pin_memory=torch.cuda.is_available(),
+        )
+        self.order = order
+        self._given = 0
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._given = self.order.done
+        for batch in super().__iter__():
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches of the epoch were handed out."""
+        return {"epoch": self.order.epoch, "batches": self._given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The next pass leaves out the batches that were handed out before."""
+        self.order.set_epoch(state["epoch"])
+        self.order.done = state["batches"]

@@ -1,0 +1,196 @@
+"""Prepare: a source -> splits, checked content, statistics of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmfuse.data.cells import Cells, fill_of, recoding, seen_levels
+from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, column_of
+from mmfuse.data.content import (
+    blocks,
+    check_classes,
+    check_numbers,
+    check_somewhere,
+    find_duplicates,
+    scale,
+)
+from mmfuse.data.facts import Facts
+from mmfuse.data.source import Source
+from mmfuse.data.split import split_rows, strata_of
+from mmfuse.data.targets import code_target, decide_kind, fit_target
+from mmfuse.errors import DataError, UnknownModalityError
+from mmfuse.spec import DataSpec, ModalitySpec
+
+Duplicates = Literal["error", "drop", "allow"]
+MissingCells = Literal["error", "mean"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``FusionDataModule`` was told; see there."""
+
+    val: float
+    test: float
+    seed: int
+    standardise: bool
+    missing_cells: MissingCells
+    on_duplicates: Duplicates
+    is_class_weighted: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Data as batches need it.
+
+    Args:
+        spec: modalities and targets with the training rows' statistics.
+        columns: each modality's reader.
+        targets: each target's values, one line a row.
+        facts: what simulators may know of the rows.
+        parts: row numbers of each split, ascending.
+        dropped: rows left out because another split has their double.
+    """
+
+    spec: DataSpec
+    columns: Mapping[str, Column]
+    targets: Mapping[str, Tensor]
+    facts: Facts
+    parts: Mapping[str, Tensor]
+    dropped: list[int]
+
+
+def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -> Ready:
+    """Splits, checks and measures a source.
+
+    Args:
+        source: the rows.
+        options: how.
+        adopted: the spec of a model trained before, whose statistics, classes and levels
+            count instead of those of the training rows.
+
+    Raises:
+        DataError: the content is not what it claims to be; the message names the place.
+        UnknownModalityError: an adopted spec has a modality that the source lacks.
+    """
+    columns = {m: column_of(source.data.data.column(m), m, s) for m, s in source.modalities.items()}
+    for m, column in columns.items():
+        check_numbers(m, column, source.modalities[m], options.missing_cells == "mean")
+    present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
+    parts, dropped = _without_duplicates(columns, present, _split(source, options), options)
+    train = parts["train"]
+    if adopted is None:
+        if not len(train):
+            raise DataError("The train split is empty. Give it rows, or lower val and test.")
+        spec, targets = _measure(source, columns, parts, options)
+        check_somewhere(spec, present, train)
+        check_classes(spec, targets, present, train)
+    else:
+        spec = adopted
+        columns = {m: columns[m] for m in _fitting(source, adopted)}
+        targets = {
+            t: code_target(t, source.targets[t], s)
+            for t, s in spec.targets.items()
+            if t in source.targets
+        }
+    for m, s in spec.modalities.items():
+        _finish(columns[m], source.modalities[m], s, options)
+    tensors = {name: torch.from_numpy(np.sort(rows)) for name, rows in parts.items()}
+    facts = Facts(spec, columns, targets, tensors["train"])
+    return Ready(spec, columns, targets, facts, tensors, dropped)
+
+
+def _split(source: Source, options: Options) -> dict[str, np.ndarray]:
+    labels = None
+    for name, raw in list(source.targets.items())[:1]:
+        if raw.values.ndim > 1:
+            continue
+        if decide_kind(name, raw) == "regression":
+            labels = strata_of(raw.values.astype(float))
+        else:
+            labels = pd.factorize(pd.Series(raw.values))[0]
+    return split_rows(
+        len(source.data),
+        source.split,
+        labels,
+        source.groups,
+        options.val,
+        options.test,
+        options.seed,
+    )
+
+
+def _without_duplicates(
+    columns: Mapping[str, Column],
+    present: Tensor,
+    parts: dict[str, np.ndarray],
+    options: Options,
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    if options.on_duplicates == "allow":
+        return parts, []
+    found = find_duplicates(columns, present, parts)
+    if found and options.on_duplicates == "error":
+        shown = "; ".join(f"{a} row {i} = {b} row {j}" for a, i, b, j in found[:3])
+        raise DataError(
+            f"{len(found)} rows occur in two splits with the same content ({shown}). Mend the "
+            'split, or set on_duplicates to "drop" (leaves them out of the earlier of train, '
+            'val, test) or "allow".'
+        )
+    dropped = sorted({i for _, i, _, _ in found})
+    return {name: np.setdiff1d(rows, dropped) for name, rows in parts.items()}, dropped
+
+
+def _measure(
+    source: Source,
+    columns: Mapping[str, Column],
+    parts: Mapping[str, np.ndarray],
+    options: Options,
+) -> tuple[DataSpec, dict[str, Tensor]]:
+    """Classes, levels, means and deviations of the training rows."""
+    modalities = {}
+    for m, s in source.modalities.items():
+        column = columns[m]
+        if isinstance(column, NumberColumn) and s.levels:
+            seen = [seen_levels(s, b.values) for b in blocks(column, parts["train"])]
+            levels = tuple(tuple(sorted(set().union(*each))) for each in zip(*seen, strict=True))
+            s = replace(s, levels=levels, categories=tuple(len(names) + 1 for names in levels))
+        if options.standardise and not isinstance(column, ObjectColumn) and s.numeric_width:
+            mean, std = scale(s, column, parts["train"])
+            s = replace(s, mean=mean, std=std)
+        modalities[m] = s
+    fitted = {
+        t: fit_target(t, raw, parts, options.is_class_weighted) for t, raw in source.targets.items()
+    }
+    spec = DataSpec(modalities, {t: s for t, (s, _) in fitted.items()})
+    return spec, {t: values for t, (_, values) in fitted.items()}
+
+
+def _fitting(source: Source, adopted: DataSpec) -> list[str]:
+    if absent := [m for m in adopted.modalities if m not in source.modalities]:
+        raise UnknownModalityError(
+            f"The model knows {list(adopted.modalities)}; the data lack {absent}. Name the "
+            "columns that hold them; rows may be empty there."
+        )
+    for m, s in adopted.modalities.items():
+        found = source.modalities[m]
+        if (found.kind, found.shape) != (s.kind, s.shape):
+            raise DataError(
+                f"Modality {m!r}: the model expects {s.kind} rows of shape {s.shape}, the data "
+                f"hold {found.kind} rows of shape {found.shape}. Give the columns of training."
+            )
+    return list(adopted.modalities)
+
+
+def _finish(column: Column, found: ModalitySpec, spec: ModalitySpec, options: Options) -> None:
+    if not isinstance(column, NumberColumn):
+        return
+    fill = fill_of(spec) if options.missing_cells == "mean" and spec.mean else None
+    recode = recoding(found.levels, spec.levels)
+    if fill is not None or recode:
+        column.cells = Cells(fill, recode)

@@ -1,0 +1,109 @@
+"""Source: what a reader of some format hands over, before any split or statistic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mmfuse.data.modalities import Column, to_column
+from mmfuse.data.targets import RawTarget
+from mmfuse.errors import ConfigError, DataError
+from mmfuse.spec import Kind, ModalitySpec, TargetKind
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows, and what is known of them.
+
+    Args:
+        data: one column a modality, null where absent.
+        modalities: what each looks like, without statistics; a table's ``levels`` and codes
+            are those of the whole source.
+        targets: by name; may be empty.
+        split: each row's split by name, or None.
+        groups: rows of one group stay in one split, or None.
+    """
+
+    data: datasets.Dataset
+    modalities: Mapping[str, ModalitySpec]
+    targets: Mapping[str, RawTarget] = field(default_factory=dict)
+    split: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+def gather(
+    inputs: Mapping[str, Any],
+    targets: Mapping[str, Any] | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    categorical: Mapping[str, Sequence[Any]] | None = None,
+    target_kinds: Mapping[str, TargetKind] | None = None,
+    split: Any = None,
+    groups: Any = None,
+) -> Source:
+    """Makes a source from values in memory; see ``to_column`` for what a modality may be.
+
+    Raises:
+        ConfigError: ``kinds``, ``categorical`` or ``target_kinds`` name something unknown.
+        DataError: modalities or targets of unequal length, or none at all.
+    """
+    kinds, categorical = kinds or {}, categorical or {}
+    _known("kinds", kinds, inputs)
+    _known("categorical", categorical, inputs)
+    columns = {m: to_column(m, v, kinds.get(m), categorical.get(m, ())) for m, v in inputs.items()}
+    return gather_columns(columns, targets or {}, target_kinds, split, groups)
+
+
+def gather_columns(
+    columns: Mapping[str, Column],
+    targets: Mapping[str, Any],
+    target_kinds: Mapping[str, TargetKind] | None = None,
+    split: Any = None,
+    groups: Any = None,
+) -> Source:
+    """Joins Arrow columns and targets, after checking that they have the same rows.
+
+    Raises:
+        ConfigError: ``target_kinds`` names an unknown target.
+        DataError: unequal lengths, or nothing at all.
+    """
+    target_kinds = target_kinds or {}
+    _known("target_kinds", target_kinds, targets)
+    raw = {t: to_target(v, target_kinds.get(t)) for t, v in targets.items()}
+    lengths = {m: len(c) for m, (c, _) in columns.items()}
+    lengths |= {t: len(r.values) for t, r in raw.items()}
+    for name, extra in (("split", split), ("groups", groups)):
+        if extra is not None:
+            lengths[name] = len(extra)
+    if not columns or len(set(lengths.values())) != 1 or not max(lengths.values()):
+        raise DataError(
+            f"Modalities, targets and split have {lengths or 'no'} rows. Give at least one "
+            "modality and one row, and the same number of rows for all."
+        )
+    table = pa.table({m: c for m, (c, _) in columns.items()})
+    return Source(
+        datasets.Dataset(datasets.table.InMemoryTable(table)),
+        {m: spec for m, (_, spec) in columns.items()},
+        raw,
+        None if split is None else np.asarray(split).astype(str),
+        None if groups is None else pd.factorize(np.asarray(groups))[0],
+    )
+
+
+def to_target(value: Any, kind: TargetKind | None = None) -> RawTarget:
+    """A target from an array, list, Series or DataFrame (one column a label or value)."""
+    if isinstance(value, pd.DataFrame):
+        return RawTarget(value.to_numpy(), kind, tuple(map(str, value.columns)))
+    if isinstance(value, pd.Series):
+        return RawTarget(value.to_numpy(), kind)
+    return RawTarget(np.asarray(value), kind)
+
+
+def _known(option: str, given: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    if unknown := sorted(set(given) - set(names)):
+        raise ConfigError(f"{option} names {unknown}; known are {list(names)}.")

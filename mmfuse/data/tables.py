@@ -1,0 +1,145 @@
+"""TableData: CSV and Parquet files, a group of columns for each modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mmfuse.data.datamodule import FusionDataModule
+from mmfuse.data.groups import (
+    ColumnGroup,
+    Groups,
+    Targets,
+    find_columns,
+    group_of,
+    named_targets,
+    pick_target,
+)
+from mmfuse.data.modalities import Column, to_column
+from mmfuse.data.source import Source, gather_columns
+from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.spec import TargetKind
+
+
+class TableData(FusionDataModule):
+    """CSV and Parquet files, a group of columns for each modality.
+
+    A row lacks a modality when all cells of its group are empty.
+
+    Args:
+        path: a ``.csv``, ``.tsv`` or ``.parquet`` file.
+        modalities: each modality's columns: a name, names, patterns such as ``gene_*``, or
+            ``columns`` with ``kind`` and ``categorical``. Columns of strings are categories
+            unless ``kind`` is ``text``; a Parquet column of lists holds vectors or series.
+        targets: columns to predict; a mapping names them, or joins several into one
+            target with several labels or values.
+        target_kinds: what a target is, where its values do not tell.
+        split: the column with ``train``, ``val`` or ``test``.
+        groups: the column whose equal values stay in one split.
+        **kwargs: as ``FusionDataModule``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        modalities: Groups,
+        targets: Targets | None = None,
+        target_kinds: dict[str, TargetKind] | None = None,
+        split: str | None = None,
+        groups: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path, self.modalities, self.targets = path, modalities, targets
+        self.target_kinds, self.split, self.groups = target_kinds, split, groups
+
+    def read(self) -> Source:
+        """Reads the file.
+
+        Raises:
+            MissingFileError: there is none.
+            DataError: it is corrupt, or lacks a column.
+        """
+        return source_from_frame(
+            read_table(self.path),
+            self.modalities,
+            self.targets,
+            self.target_kinds,
+            self.split,
+            self.groups,
+        )
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table file as a DataFrame.
+
+    Raises:
+        MissingFileError: there is none.
+        DataError: it cannot be read.
+    """
+    path = Path(path)
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".parquet": pd.read_parquet,
+    }
+    if path.suffix not in readers:
+        raise ConfigError(f"{path} is neither .csv, .tsv nor .parquet.")
+    if not path.is_file():
+        raise MissingFileError(f"There is no table at {path}. Check the path.")
+    try:
+        return readers[path.suffix](path)
+    except (ValueError, pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Is the file whole?") from error
+
+
+def source_from_frame(
+    frame: pd.DataFrame,
+    modalities: Groups,
+    targets: Targets | None = None,
+    target_kinds: dict[str, TargetKind] | None = None,
+    split: str | None = None,
+    groups: str | None = None,
+) -> Source:
+    """A source from a DataFrame's columns; arguments as ``TableData``."""
+    known = list(frame.columns)
+
+    def column(of: str, name: str | None) -> np.ndarray | None:
+        return None if name is None else frame[find_columns(name, known, of)[0]].to_numpy()
+
+    return gather_columns(
+        {m: _modality(frame, m, group_of(g)) for m, g in modalities.items()},
+        {t: pick_target(frame, t, c) for t, c in named_targets(targets).items()},
+        target_kinds,
+        column("split", split),
+        column("groups", groups),
+    )
+
+
+def _modality(frame: pd.DataFrame, name: str, group: ColumnGroup) -> Column:
+    columns = find_columns(group.columns, list(frame.columns), f"Modality {name!r}")
+    if group.kind == "text" and len(columns) > 1:
+        raise ConfigError(
+            f"Modality {name!r} is text and names {len(columns)} columns; name one, or make a "
+            "modality of each."
+        )
+    values = frame[columns[0]]
+    is_whole = group.kind == "text" or _holds_lists(values)
+    if len(columns) == 1 and is_whole:
+        return to_column(name, values.tolist(), group.kind)
+    if lists := [c for c in columns if _holds_lists(frame[c])]:
+        raise ConfigError(
+            f"Modality {name!r} joins {lists}, whose cells are lists, with other columns. Make a "
+            "modality of each column of lists."
+        )
+    return to_column(name, frame[columns], group.kind, group.categorical)
+
+
+def _holds_lists(column: pd.Series) -> bool:
+    known = column.dropna() if column.dtype == object else column.iloc[:0]
+    return len(known) > 0 and isinstance(known.iloc[0], np.ndarray | list)
