@@ -2,12 +2,12 @@ import pickle
 
 import pytest
 import torch
-from mmfuse_encoders import LinearEncoder, MLPEncoder
 
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.checkpoint import load, read, require_same_model, save
 from mmfuse.errors import CheckpointError, MissingFileError
 from mmfuse.fusion import ConcatFusion, GatedFusion
+from mmfuse_encoders import LinearEncoder, MLPEncoder
 
 
 def small_model(fusion=ConcatFusion, width=3, mean=(0.0, 1.0, 2.0)):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmfuse_encoders import ImageCNNEncoder
 
 from mmfuse.errors import ConfigError
+from mmfuse_encoders import ImageCNNEncoder
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (1, 8, 8), (3, 7, 5), (3, 32, 48)])

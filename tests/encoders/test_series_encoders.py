@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmfuse_encoders import GRUEncoder, SeriesCNNEncoder
 
 from mmfuse.errors import ConfigError
 from mmfuse.tokens import Tokens
+from mmfuse_encoders import GRUEncoder, SeriesCNNEncoder
 
 CLASSES = [SeriesCNNEncoder, GRUEncoder]
 

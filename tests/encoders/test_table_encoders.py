@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmfuse_encoders import FTTransformerEncoder, TableMLPEncoder
 
 from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.testing.values import stirred
+from mmfuse_encoders import FTTransformerEncoder, TableMLPEncoder
 
 TABLE = ModalitySpec("table", (4,), categories=(3, 4))
 SMALL = {"out_dim": 4, "hidden": 6, "layers": 2, "heads": 2}

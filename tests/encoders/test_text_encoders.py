@@ -8,11 +8,11 @@ import sys
 
 import pytest
 import torch
-from mmfuse_encoders import HashedNgramEncoder
 
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
+from mmfuse_encoders import HashedNgramEncoder
 
 TEXT = ModalitySpec("text")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmfuse_encoders import TokenProjectionEncoder
-from mmfuse_encoders.tokens import sequence
 
 from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
+from mmfuse_encoders import TokenProjectionEncoder
+from mmfuse_encoders.tokens import sequence
 
 RAGGED = ModalitySpec("tokens", (None, 3))
 MASK = torch.tensor([[True, True, False], [True, False, False]])

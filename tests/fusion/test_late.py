@@ -2,7 +2,6 @@ import math
 
 import pytest
 import torch
-from mmfuse_encoders import MLPEncoder
 
 from mmfuse import DataSpec, ModalitySpec, TargetSpec
 from mmfuse.batch import Batch
@@ -10,6 +9,7 @@ from mmfuse.errors import ConfigError
 from mmfuse.fusion import LateConfidenceFusion, LateMeanFusion, LateProductFusion
 from mmfuse.model import FusionModel
 from mmfuse.tokens import Tokens
+from mmfuse_encoders import MLPEncoder
 
 LATE = [LateMeanFusion, LateProductFusion, LateConfidenceFusion]
 TARGETS = {
