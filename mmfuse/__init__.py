@@ -11,32 +11,58 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ArrayData": "mmfuse.data",
     "Batch": "mmfuse.batch",
+    "CatalogueData": "mmfuse.data",
     "DataSpec": "mmfuse.spec",
     "Encoder": "mmfuse.encoder",
     "FusionModel": "mmfuse.model",
     "ModalitySpec": "mmfuse.spec",
     "Output": "mmfuse.model",
+    "RobustnessResult": "mmfuse.robustness",
+    "SupervisedTask": "mmfuse.tasks",
+    "TableData": "mmfuse.data",
     "TargetSpec": "mmfuse.spec",
     "Tokens": "mmfuse.tokens",
+    "Trainer": "mmfuse.trainer",
+    "build_model": "mmfuse.tasks",
+    "load": "mmfuse.checkpoint",
+    "save": "mmfuse.checkpoint",
+    "to_frame": "mmfuse.tasks.predictions",
 }
 
 if TYPE_CHECKING:
     from mmfuse.batch import Batch
+    from mmfuse.checkpoint import load, save
+    from mmfuse.data import ArrayData, CatalogueData, TableData
     from mmfuse.encoder import Encoder
     from mmfuse.model import FusionModel, Output
+    from mmfuse.robustness import RobustnessResult
     from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
+    from mmfuse.tasks import SupervisedTask, build_model
+    from mmfuse.tasks.predictions import to_frame
     from mmfuse.tokens import Tokens
+    from mmfuse.trainer import Trainer
 
 __all__ = [
+    "ArrayData",
     "Batch",
+    "CatalogueData",
     "DataSpec",
     "Encoder",
     "FusionModel",
     "ModalitySpec",
     "Output",
+    "RobustnessResult",
+    "SupervisedTask",
+    "TableData",
     "TargetSpec",
     "Tokens",
+    "Trainer",
+    "build_model",
+    "load",
+    "save",
+    "to_frame",
 ]
 
 

@@ -43,7 +43,7 @@ class Batch:
     present: Tensor
     target: Target | None = None
     index: Tensor = field(default=None)  # type: ignore[assignment]
-    present_rows: Mapping[str, Tensor] = field(default=None)  # type: ignore[assignment]
+    present_rows: Mapping[str, Tensor] = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         if unknown := set(self.inputs) - set(self.modalities):
@@ -66,7 +66,7 @@ class Batch:
 
     def keep(self, mask: Tensor) -> Batch:
         """The same rows with fewer modalities: present becomes ``present & mask`` (B, M)."""
-        return replace(self, present=self.present & mask, present_rows=None)
+        return replace(self, present=self.present & mask, present_rows=None)  # type: ignore[arg-type]
 
     def rows(self, index: Tensor) -> Batch:
         """The rows that ``index`` (long or bool) selects."""

@@ -7,7 +7,7 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 
 import mmfuse
 from mmfuse.files import write_json
+from mmfuse.model import FusionModel
 
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "datasets", "scikit-learn", "numpy")
 
@@ -79,7 +80,7 @@ class RunRecord(Callback):
                 "device": str(trainer.strategy.root_device),
                 "processes": trainer.world_size,
                 "parameters": parameters,
-                "model": pl_module.model.describe(),  # type: ignore[union-attr]
+                "model": cast(FusionModel, pl_module.model).describe(),
             },
             folder / "run.json",
         )

@@ -15,6 +15,7 @@ from mmfuse.errors import CheckpointError, MissingFileError
 from mmfuse.files import replacing
 from mmfuse.model import FusionModel
 from mmfuse.recorded import Recorded, describe
+from mmfuse.spec import DataSpec
 
 FORMAT = 1
 _PREFIX = "model."
@@ -82,6 +83,15 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{FORMAT}. Install mmfuse {content['mmfuse']['version']} or later."
         )
     return content
+
+
+def spec_of(path: str | Path) -> DataSpec:
+    """What the data looked like that a checkpoint's model was trained on.
+
+    Raises:
+        MissingFileError, CheckpointError: as ``read``.
+    """
+    return DataSpec.from_dict(read(path)["mmfuse"]["model"]["spec"])
 
 
 def load(path: str | Path) -> FusionModel:

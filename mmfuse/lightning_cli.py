@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mmfuse.data import FusionDataModule
@@ -51,7 +52,8 @@ class MmfuseCLI(LightningCLI):
 
     def before_predict(self) -> None:
         """Predictions go to a file in the run's folder."""
-        self.trainer.callbacks.append(PredictionWriter(self._folder / "predictions.parquet"))
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.append(PredictionWriter(self._folder / "predictions.parquet"))
 
     def after_fit(self) -> None:
         """Says where the run is."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from mmfuse.batch import Batch
+from mmfuse.batch import Batch, RawInput
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.fusion.base import Fused, Fusion, LateFusion
@@ -100,6 +100,11 @@ class FusionModel(nn.Module):
     def dims(self) -> dict[str, int]:
         """Width of each modality's tokens, in fusion order."""
         return self.fusion.dims
+
+    @property
+    def preprocess(self) -> dict[str, Callable[[Any], RawInput]]:
+        """Each encoder's preprocessing, which runs in the data workers."""
+        return {m: cast(Encoder, e).preprocess for m, e in self.encoders.items()}
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Runs each encoder on the rows that have its modality, and on no other.

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
+from mmfuse import checkpoint
 from mmfuse.callbacks import ExactResume, RunRecord
 from mmfuse.data import FusionDataModule
-from mmfuse.errors import MissingFileError, OutputError
+from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
+from mmfuse.runs import hush, loggers, newest_checkpoint
+from mmfuse.tasks import SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mmfuse.robustness import RobustnessResult
-
-_CHATTER = ("Tip:", "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped")
-
-
-def _is_worth_saying(record: logging.LogRecord) -> bool:
-    return not any(phrase in record.getMessage() for phrase in _CHATTER)
-
-
-def _hush() -> None:
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if _is_worth_saying not in logger.filters:
-        logger.addFilter(_is_worth_saying)
 
 
 class Trainer(L.Trainer):
@@ -69,11 +59,12 @@ class Trainer(L.Trainer):
         monitor_mode: str = "min",
         enable_checkpointing: bool = True,
         log_every_n_steps: int = 1,
+        enable_model_summary: bool = False,
         **kwargs: Any,
     ) -> None:
-        _hush()
+        hush()
         if logger is True:
-            logger = _loggers(default_root_dir)
+            logger = loggers(default_root_dir)
         extra = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         own: list[Callback] = [ExactResume(), RunRecord()]
         if enable_checkpointing and not any(isinstance(c, ModelCheckpoint) for c in extra):
@@ -101,6 +92,7 @@ class Trainer(L.Trainer):
             callbacks=extra + own,
             enable_checkpointing=enable_checkpointing,
             log_every_n_steps=log_every_n_steps,
+            enable_model_summary=enable_model_summary,
             # Our loaders know their rank and shard themselves.
             use_distributed_sampler=False,
             **kwargs,
@@ -118,7 +110,7 @@ class Trainer(L.Trainer):
             folder: its folder of runs.
             callbacks: further callbacks.
         """
-        options = {**self._options, "enable_progress_bar": False, "enable_model_summary": False}
+        options = {**self._options, "enable_progress_bar": False}
         return Trainer(
             default_root_dir=str(folder),
             logger=False,
@@ -142,13 +134,71 @@ class Trainer(L.Trainer):
             train_dataloaders: the DataModule may stand here, as Lightning allows.
             val_dataloaders: not used by mmfuse's tasks.
             datamodule: the data.
-            ckpt_path: a checkpoint to go on from; ``last`` finds the newest ``last.ckpt``
-                among the runs in ``default_root_dir``.
+            ckpt_path: a checkpoint to go on from; ``last`` is this Trainer's own, or the
+                newest ``last.ckpt`` among the runs in ``default_root_dir``.
             weights_only: load nothing but tensors and plain data from it.
         """
-        if ckpt_path == "last":
-            ckpt_path = self._newest_checkpoint()
+        ckpt_path = self._found(ckpt_path)
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
+
+    def validate(
+        self,
+        model: L.LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: L.LightningDataModule | None = None,
+        weights_only: bool | None = True,
+    ) -> list[Mapping[str, float]]:
+        """Scores the validation rows.
+
+        Args:
+            model: the task.
+            dataloaders: the DataModule may stand here, as Lightning allows.
+            ckpt_path: a checkpoint, ``best`` or ``last``; its classes and statistics count.
+            verbose: print the scores.
+            datamodule: the data.
+            weights_only: load nothing but tensors and plain data from it.
+        """
+        ckpt_path = self._found(ckpt_path, datamodule)
+        return super().validate(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
+
+    def test(
+        self,
+        model: L.LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: str | Path | None = None,
+        verbose: bool = True,
+        datamodule: L.LightningDataModule | None = None,
+        weights_only: bool | None = True,
+    ) -> list[Mapping[str, float]]:
+        """Scores the test rows; arguments as ``validate``."""
+        ckpt_path = self._found(ckpt_path, datamodule)
+        return super().test(model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
+
+    def predict(
+        self,
+        model: L.LightningModule | None = None,
+        dataloaders: Any = None,
+        datamodule: L.LightningDataModule | None = None,
+        return_predictions: bool | None = None,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = True,
+    ) -> list[Any] | None:
+        """Predicts the test rows; ``mmfuse.to_frame`` makes a table of what it returns.
+
+        Args:
+            model: the task.
+            dataloaders: the DataModule may stand here, as Lightning allows.
+            datamodule: the data.
+            return_predictions: False keeps them out of memory, for a writer's sake.
+            ckpt_path: a checkpoint, ``best`` or ``last``; its classes and statistics count.
+            weights_only: load nothing but tensors and plain data from it.
+        """
+        ckpt_path = self._found(ckpt_path, datamodule)
+        return super().predict(
+            model, dataloaders, datamodule, return_predictions, ckpt_path, weights_only
+        )
 
     def robustness(
         self,
@@ -166,7 +216,8 @@ class Trainer(L.Trainer):
         Args:
             model: a trained task; not needed with ``ckpt_path``.
             datamodule: the data.
-            ckpt_path: a checkpoint to evaluate instead; ``best`` is this Trainer's own.
+            ckpt_path: a checkpoint to evaluate instead; ``best`` or ``last`` is this
+                Trainer's own, or the newest in ``default_root_dir``.
             split: the rows to evaluate.
             out: folder of the report; the run's folder by default.
             mcar_rates: rates of modalities missing at random; 0.1 to 0.9 by default.
@@ -176,20 +227,21 @@ class Trainer(L.Trainer):
         Returns:
             the numbers; the folder holds them too, with ``report.html``.
         """
-        from mmfuse.robustness import evaluate_run
+        from mmfuse.robustness_run import robustness_run
 
-        best = getattr(self.checkpoint_callback, "best_model_path", "")
-        return evaluate_run(
-            task=model,
-            data=datamodule,
-            checkpoint=(best or None) if ckpt_path == "best" else ckpt_path,
-            split=split,
-            folder=Path(out or Path(self.log_dir or self.default_root_dir) / "robustness"),
-            mcar_rates=mcar_rates,
-            bootstrap=bootstrap,
-            seed=seed,
-            device=self.strategy.root_device,
-            has_progress_bar=self.progress_bar_callback is not None,
+        if datamodule is None:
+            raise ConfigError("A robustness report needs data; give a datamodule.")
+        return robustness_run(
+            datamodule,
+            out or Path(self.log_dir or self.default_root_dir) / "robustness",
+            getattr(model, "model", None),
+            self._found(ckpt_path),
+            split,
+            mcar_rates,
+            bootstrap,
+            seed,
+            self.strategy.root_device,
+            self.progress_bar_callback is not None,
         )
 
     def compare(
@@ -225,6 +277,8 @@ class Trainer(L.Trainer):
         """
         from mmfuse.compare import Study
 
+        if not isinstance(model, SupervisedTask):
+            raise ConfigError(f"compare varies a SupervisedTask; found {type(model).__name__}.")
         return Study(
             model,
             datamodule,
@@ -237,23 +291,13 @@ class Trainer(L.Trainer):
             best_test_epoch,
         ).run(metrics)
 
-    def _newest_checkpoint(self) -> str:
-        found = sorted(
-            Path(self.default_root_dir).glob("version_*/checkpoints/last.ckpt"),
-            key=lambda p: p.stat().st_mtime,
-        )
-        if not found:
-            raise MissingFileError(
-                f"No version_*/checkpoints/last.ckpt in {self.default_root_dir}: there is no run "
-                "to go on from. Leave ckpt_path out, or give the file."
-            )
-        return str(found[-1])
-
-
-def _loggers(root: str) -> list[Logger]:
-    try:
-        Path(root).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot write the folder of runs {root}: {error}.") from error
-    csv = CSVLogger(root, name="")
-    return [csv, TensorBoardLogger(root, name="", version=csv.version, default_hp_metric=False)]
+    def _found(
+        self, ckpt_path: str | Path | None, datamodule: L.LightningDataModule | None = None
+    ) -> str | None:
+        """The file that is meant; the data takes that model's classes and statistics."""
+        if ckpt_path in ("best", "last"):
+            own: str = getattr(self.checkpoint_callback, f"{ckpt_path}_model_path", "")
+            ckpt_path = own or newest_checkpoint(self.default_root_dir, str(ckpt_path))
+        if ckpt_path is not None and isinstance(datamodule, FusionDataModule):
+            datamodule.adopt(checkpoint.spec_of(ckpt_path))
+        return None if ckpt_path is None else str(ckpt_path)

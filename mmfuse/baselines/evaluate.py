@@ -69,8 +69,7 @@ def modality_scores(
         progress: called before each model with what it is.
 
     Returns:
-        columns model, modalities (one name, or ``all joined``), target, metric, value, low,
-        high
+        columns model, modalities (names joined by commas), target, metric, value, low, high
     """
     facts, rows = data.facts(split), data.rows(split).numpy()
     names = list(data.spec.modalities)
@@ -79,7 +78,7 @@ def modality_scores(
     for variant in BASELINES:
         features = Features(data, for_trees=variant == BOOSTING, seed=seed)
         for used in sets:
-            shown = used[0] if len(used) == 1 else "all joined"
+            shown = ",".join(used)
             if progress:
                 progress(f"{variant}, {shown}")
             x = features.of(rows, facts.present.numpy(), used)

@@ -59,11 +59,10 @@ def markdown(summary: pd.DataFrame, metrics: list[str] | None = None) -> str:
     only_one = shown["target"].nunique() == 1
     first = shown["condition"].iloc[0]
     columns: list[tuple[str, str, str, str]] = []
-    for row in shown.itertuples():
-        column = (row.protocol, row.condition, row.target, row.metric)
-        is_main = row.metric == metrics[0]
-        if column not in columns and (is_main or row.condition == first):
-            columns.append(column)
+    keys = ["protocol", "condition", "target", "metric"]
+    for protocol, condition, target, metric in shown[keys].drop_duplicates().to_numpy(str):
+        if metric == metrics[0] or condition == first:
+            columns.append((protocol, condition, target, metric))
     many = shown["protocol"].nunique() > 1
     headers = [
         " ".join(
@@ -79,8 +78,10 @@ def markdown(summary: pd.DataFrame, metrics: list[str] | None = None) -> str:
     ]
     for variant, group in shown.groupby("variant", sort=False):
         cells = {
-            (r.protocol, r.condition, r.target, r.metric): _cell(r.mean, r.half_width)
-            for r in group.itertuples()
+            tuple(map(str, key)): _cell(mean, half)
+            for key, mean, half in zip(
+                group[keys].to_numpy(), group["mean"], group["half_width"], strict=True
+            )
         }
         parameters, seconds = group["parameters"].iloc[0], group["seconds_per_epoch"].iloc[0]
         tail = [
@@ -88,7 +89,7 @@ def markdown(summary: pd.DataFrame, metrics: list[str] | None = None) -> str:
             "" if np.isnan(seconds) else f"{seconds:.2f}",
         ]
         lines.append(
-            "| " + " | ".join([variant, *(cells.get(c, "") for c in columns), *tail]) + " |"
+            "| " + " | ".join([str(variant), *(cells.get(c, "") for c in columns), *tail]) + " |"
         )
     seeds = sorted(set(shown["seeds"]))
     counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pandas as pd
 import torch
 
+from mmfuse.tasks import SupervisedTask
 from mmfuse.tasks.scores import SplitScores
 
 
@@ -49,13 +50,15 @@ class BestTestEpoch(L.Callback):
         """Scores the test rows with the weights of this moment."""
         if trainer.sanity_checking:
             return
-        scores = SplitScores(pl_module.model.spec, "test")  # type: ignore[union-attr, arg-type]
+        task = cast(SupervisedTask, pl_module)
+        assert task.model is not None
+        scores = SplitScores(task.model.spec, "test")
         with torch.no_grad():
             for batch in trainer.datamodule.loader("test"):  # type: ignore[attr-defined]
-                batch = batch.to(pl_module.device)
-                total, output, _ = pl_module.losses(batch)  # type: ignore[operator]
+                batch = batch.to(task.device)
+                total, output, _ = task.losses(batch)
                 scores.update(output, batch, total)
-        found = scores.compute(pl_module.device)
+        found = scores.compute(task.device)
         self._epochs.append({name: float(value) for name, value in found.items()})
         self._targets = list(scores.spec.targets)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from mmfuse.data.dataset import FusionDataset, Preprocess
-from mmfuse.data.loader import BatchOrder, ResumableLoader
+from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
 from mmfuse.data.source import Source
 from mmfuse.errors import ConfigError, DataError
@@ -108,8 +108,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
 
         With them a checkpoint reads a file that holds no training rows.
         """
-        if spec != self._adopted:
-            self._adopted, self._ready = spec, None
+        self._adopted = spec
+        if self._ready is not None and self._ready.spec != spec:
+            self._ready = None
 
     def attach(self, preprocess: Mapping[str, Preprocess]) -> None:
         """Takes the encoders' preprocessing, which then runs in the data workers."""
@@ -186,9 +187,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         """Test batches."""
         return self.loader("test")
 
-    def predict_dataloader(self) -> ResumableLoader:
+    def predict_dataloader(self) -> InOrder:
         """The test rows."""
-        return self.loader("test")
+        return InOrder(self.loader("test"))
 
     # Records.
 

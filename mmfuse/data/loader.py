@@ -115,3 +115,23 @@ class ResumableLoader(DataLoader[Batch]):
         """The next pass leaves out the batches that were handed out before."""
         self.order.set_epoch(state["epoch"])
         self.order.done = state["batches"]
+
+
+class InOrder:
+    """A loader's batches as a plain iterable, for prediction.
+
+    Lightning takes a DataLoader apart to predict, and puts it together with a sampler of its
+    own; rows carry their numbers here, so that no one needs to.
+
+    Args:
+        loader: whose batches.
+    """
+
+    def __init__(self, loader: ResumableLoader) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)

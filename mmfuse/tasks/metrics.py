@@ -34,7 +34,7 @@ def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
         update(predictions, target): binary (B,) probabilities, multiclass (B, K),
         multilabel (B, L), regression (B, width); targets as in ``Batch``
     """
-    metrics: dict[str, Metric]
+    metrics: dict[str, Metric | MetricCollection]
     if spec.kind == "binary":
         metrics = {"accuracy": BinaryAccuracy(), "f1": BinaryF1Score(), "auroc": BinaryAUROC()}
     elif spec.kind == "multiclass":

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from mmfuse.files import replacing
+from mmfuse.model import FusionModel
 from mmfuse.spec import DataSpec
 
 
@@ -45,33 +45,39 @@ def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.Data
     return pd.DataFrame(columns).drop_duplicates("row").sort_values("row", ignore_index=True)
 
 
-class PredictionWriter(BasePredictionWriter):
-    """Writes ``predictions.parquet`` at the end of ``predict``; each process writes its part.
+class PredictionWriter(L.Callback):
+    """Writes a Parquet file at the end of ``predict``, every process its rows.
 
     Args:
         path: the file.
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(write_interval="epoch")
         self.path = Path(path)
+        self._outputs: list[Mapping[str, Tensor]] = []
 
-    def write_on_epoch_end(
+    def on_predict_batch_end(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        predictions: Sequence[Any],
-        batch_indices: Sequence[Any],
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
+        """Keeps a batch's predictions."""
+        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
+
+    def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes this process's rows; the first process joins all parts."""
-        frame = to_frame(predictions, pl_module.model.spec)  # type: ignore[union-attr]
+        frame = to_frame(self._outputs, cast(FusionModel, pl_module.model).spec)
+        self._outputs = []
         parts = [self._part(rank) for rank in range(trainer.world_size)]
         with replacing(parts[trainer.global_rank]) as part:
             frame.to_parquet(part)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            # A distributed sampler may repeat rows to even out the processes.
-            whole = pd.concat([pd.read_parquet(p) for p in parts]).drop_duplicates("row")
+            whole = pd.concat([pd.read_parquet(p) for p in parts])
             with replacing(self.path) as part:
                 whole.sort_values("row", ignore_index=True).to_parquet(part)
             for path in parts:

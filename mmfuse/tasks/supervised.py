@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmfuse.batch import Batch
 from mmfuse.checkpoint import describe_run, require_same_model
 from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout, RowFacts
 from mmfuse.model import FusionModel, Output
@@ -74,12 +75,16 @@ class SupervisedTask(L.LightningModule):
         self.model: FusionModel | None = None
         self._losses = Scores()
 
+    @property
+    def _terms(self) -> list[Objective]:
+        return cast(list[Objective], list(self.objectives))
+
     def settings(self) -> dict[str, Any]:
         """Everything the task was given, in plain data, for a record of the run."""
         return {
             "encoders": {m: in_words(e) for m, e in (self._encoders or {}).items()},
             "fusion": in_words(self._fusion),
-            "objectives": [describe(o) for o in self.objectives],
+            "objectives": [describe(o) for o in self._terms],
             "optimizer": in_words(self._optimizer),
             "scheduler": in_words(self._scheduler),
             "modality_dropout": describe(self.modality_dropout) if self.modality_dropout else None,
@@ -91,10 +96,10 @@ class SupervisedTask(L.LightningModule):
         return SupervisedTask(
             self._encoders,
             self._fusion if fusion is None else fusion,
-            [rebuild(describe(o)) for o in self.objectives],
+            [rebuild(describe(o)) for o in self._terms],
             self._optimizer,
             self._scheduler,
-            dropout.rate if dropout else 0.0,
+            cast(float, dropout.rate) if dropout else 0.0,
             dropout.seed if dropout else 0,
         )
 
@@ -102,17 +107,22 @@ class SupervisedTask(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Builds the model from the data's spec, and gives the data the preprocessing."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None:
+            raise ConfigError(
+                "The task has no DataModule. Give the Trainer one, such as "
+                "trainer.fit(task, datamodule=ArrayData(inputs, target)), not loaders."
+            )
         if self.model is None:
             self.build(build_model(data.spec, self._encoders, self._fusion))
         assert self.model is not None
-        data.attach({m: e.preprocess for m, e in self.model.encoders.items()})
+        data.attach(self.model.preprocess)
         self._metrics = {split: Scores.metrics(self.model.spec, split) for split in ("val", "test")}
 
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` for its own and lets the objectives make what they need."""
         self.model = model
-        for objective in self.objectives:
+        for objective in self._terms:
             objective.build(model)
 
     def configure_optimizers(self) -> Any:
@@ -120,11 +130,13 @@ class SupervisedTask(L.LightningModule):
         optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
         if self._scheduler is None:
             return optimizer
-        scheduler = {"scheduler": self._scheduler(optimizer)}
-        if isinstance(scheduler["scheduler"], torch.optim.lr_scheduler.ReduceLROnPlateau):
-            monitor = getattr(scheduler["scheduler"], "monitor", "val/loss")
-            scheduler["monitor"] = monitor
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler = self._scheduler(optimizer)
+        # Only a scheduler that waits for a plateau looks at it.
+        monitor = getattr(scheduler, "monitor", "val/loss")
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "monitor": monitor},
+        }
 
     # Steps.
 
@@ -157,7 +169,7 @@ class SupervisedTask(L.LightningModule):
         named: dict[str, Tensor] = {}
         total: Tensor | None = None
         progress = self._progress()
-        for objective in self.objectives:
+        for objective in self._terms:
             factor = objective.factor(progress)
             for name, value in objective(model, batch, tokens, output).items():
                 named[f"{type(objective).__name__}/{name}"] = value
@@ -174,7 +186,7 @@ class SupervisedTask(L.LightningModule):
 
     @property
     def _needs_progress(self) -> bool:
-        return self.training and any(o.schedule != "constant" for o in self.objectives)
+        return self.training and any(o.schedule != "constant" for o in self._terms)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; losses are summed on the device and logged once an epoch."""
@@ -227,7 +239,7 @@ class SupervisedTask(L.LightningModule):
         assert self.model is not None
         checkpoint["mmfuse"] = describe_run(
             self.model,
-            objectives=list(self.objectives),
+            objectives=self._terms,
             missing=getattr(self.trainer.datamodule, "missing", None),  # type: ignore[attr-defined]
             modality_dropout=self.modality_dropout,
         )

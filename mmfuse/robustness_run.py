@@ -1,0 +1,166 @@
+"""What `mmfuse robustness` does: a trained model and its data -> tables, report, baselines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mmfuse import checkpoint
+from mmfuse.baselines import BASELINES, modality_scores
+from mmfuse.data import FusionDataModule
+from mmfuse.errors import ConfigError, OutputError
+from mmfuse.files import replacing
+from mmfuse.model import FusionModel
+from mmfuse.recorded import describe
+from mmfuse.robustness import RobustnessResult, evaluate, label_groups, standard_conditions
+from mmfuse.robustness.conditions import MCAR_RATES
+from mmfuse.robustness.report import print_report, write_report
+
+Split = Literal["train", "val", "test"]
+
+
+def robustness_run(
+    data: FusionDataModule,
+    folder: str | Path,
+    model: FusionModel | None = None,
+    ckpt_path: str | Path | None = None,
+    split: Split = "test",
+    mcar_rates: Sequence[float] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    has_progress_bar: bool = True,
+) -> RobustnessResult:
+    """Evaluates a model under every condition of absence, and reports.
+
+    The folder gets the tables of ``RobustnessResult``, ``baselines.parquet``, PNG pictures
+    and ``report.html``. Classical models on each modality alone, and on all of them joined,
+    stand beside the model wherever the data has training rows.
+
+    Args:
+        data: where the rows are.
+        folder: of the report.
+        model: a trained model, with the absence that ``data`` simulates in training.
+        ckpt_path: a checkpoint instead. Its classes and statistics count, not the data's.
+        split: the rows.
+        mcar_rates: rates missing completely at random; 0.1 to 0.9 by default.
+        bootstrap: resamples behind each interval.
+        seed: of simulated absence, resamples and baselines.
+        device: where to compute.
+        has_progress_bar: show one, and the tables, on the terminal.
+
+    Raises:
+        OutputError: the folder cannot be written; told before anything is computed.
+        ConfigError: neither a trained model nor a checkpoint, or no known split.
+        CheckpointError, DataError, UnknownModalityError: data and checkpoint do not fit.
+    """
+    folder = Path(folder)
+    if split not in ("train", "val", "test"):
+        raise ConfigError(f"split is {split!r}; expected train, val or test.")
+    _require_writable(folder)
+    model, trained_with = _trained(data, model, ckpt_path)
+    data.attach(model.preprocess)
+    rates = MCAR_RATES if mcar_rates is None else tuple(mcar_rates)
+    groups = label_groups(model.spec)
+    conditions = standard_conditions(model.modalities, groups, seed, rates)
+    batches = data.loader(split, missing=None)
+    with _progress(has_progress_bar) as tell:
+        tell(f"{len(conditions)} conditions", len(batches))
+        result = evaluate(
+            model,
+            batches,
+            data.facts(split),
+            conditions,
+            device=device,
+            bootstrap=bootstrap,
+            seed=seed,
+            trained_with=trained_with,
+            progress=lambda done: tell(None, None),
+        )
+        baselines = _baselines(data, split, bootstrap, seed, tell)
+        tell("writing the report", 1)
+        result.save(folder)
+        if baselines is not None:
+            with replacing(folder / "baselines.parquet") as part:
+                baselines.to_parquet(part)
+        page = write_report(result, folder, baselines)
+        tell(None, None)
+    if has_progress_bar:
+        print_report(result, baselines)
+        print(f"Report: {page}")
+    return result
+
+
+Tell = Callable[[str | None, int | None], None]
+
+
+@contextlib.contextmanager
+def _progress(is_shown: bool) -> Iterator[Tell]:
+    """A bar, and a function that names its work and its length, or takes a step for None."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not is_shown) as bar:
+        task = bar.add_task("evaluating", total=None)
+
+        def tell(work: str | None, total: int | None) -> None:
+            if work is None:
+                bar.advance(task)
+            else:
+                bar.update(task, description=work, total=total, completed=0)
+
+        yield tell
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise OutputError(f"Cannot write the report's folder {folder}: {error}.") from error
+
+
+def _trained(
+    data: FusionDataModule, model: FusionModel | None, ckpt_path: str | Path | None
+) -> tuple[FusionModel, dict[str, Any]]:
+    """The model, and what is known of absence in its training."""
+    if ckpt_path is None:
+        if model is None:
+            raise ConfigError(
+                "There is no trained model to evaluate. Give a checkpoint, such as "
+                "--ckpt_path=runs/version_0/checkpoints/best.ckpt or --ckpt_path=best."
+            )
+        return model, {"missing": _in_words(describe(data.missing) if data.missing else None)}
+    content = checkpoint.read(ckpt_path)
+    model = checkpoint.load(ckpt_path)
+    data.adopt(model.spec)
+    told = {k: _in_words(content["mmfuse"][k]) for k in ("missing", "modality_dropout")}
+    return model, {"checkpoint": Path(ckpt_path).name, **told}
+
+
+def _in_words(description: Mapping[str, Any] | None) -> str:
+    """A simulator as a person would write it: "LabelMNAR(rate=0.8)"."""
+    if description is None:
+        return "none"
+    given = ", ".join(f"{k}={v!r}" for k, v in description["init_args"].items())
+    return f"{description['class_path'].rpartition('.')[2]}({given})"
+
+
+def _baselines(
+    data: FusionDataModule, split: Split, bootstrap: int, seed: int, tell: Tell
+) -> pd.DataFrame | None:
+    if not len(data.rows("train")):
+        return None
+    joined = len(data.spec.modalities) > 1
+    tell("baselines", len(BASELINES) * (len(data.spec.modalities) + joined))
+    return modality_scores(data, split, bootstrap, seed, lambda name: tell(None, None))

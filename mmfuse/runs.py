@@ -1,0 +1,67 @@
+"""The folder of runs: its loggers, its checkpoints, and quiet about what nobody can act on."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from mmfuse.errors import MissingFileError, OutputError
+
+_CHATTER = (
+    "Tip:",
+    "GPU available",
+    "TPU available",
+    "HPU available",
+    "`Trainer.fit` stopped",
+    "Restoring states from",
+    "Restored all states from",
+    "Loaded model weights from",
+)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    return not any(phrase in record.getMessage() for phrase in _CHATTER)
+
+
+def hush() -> None:
+    """Silences what Lightning says of itself in every run."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    if _is_worth_saying not in logger.filters:
+        logger.addFilter(_is_worth_saying)
+    # Of Lightning and torch between themselves; nothing that a person can act on.
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message="You have overridden `on_before_batch_transfer`")
+    warnings.filterwarnings("ignore", message=".*does not have many workers")
+
+
+def loggers(root: str) -> list[Logger]:
+    """CSV and TensorBoard, both in the next ``version_<n>`` of a folder of runs.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        Path(root).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write the folder of runs {root}: {error}.") from error
+    csv = CSVLogger(root, name="")
+    return [csv, TensorBoardLogger(root, name="", version=csv.version, default_hp_metric=False)]
+
+
+def newest_checkpoint(root: str, which: str) -> str:
+    """The newest ``version_<n>/checkpoints/<which>.ckpt`` in a folder of runs.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    found = Path(root).glob(f"version_*/checkpoints/{which}.ckpt")
+    newest = max(found, key=lambda p: p.stat().st_mtime, default=None)
+    if newest is None:
+        raise MissingFileError(
+            f"No version_*/checkpoints/{which}.ckpt in {root}: there is no run to take it from. "
+            "Give the checkpoint's path, or the runs' folder as trainer.default_root_dir."
+        )
+    return str(newest)
