@@ -24,7 +24,8 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
     Args:
         variant: ``LINEAR`` is logistic regression, or ridge regression for numbers;
             ``BOOSTING`` is histogram gradient boosting.
-        spec: the target; several labels or values are a model each.
+        spec: the target; several labels or values are a model each, of the rows where
+            that one is known.
         x: features of the labelled training rows.
         y: their labels or values, as in ``Batch``.
         seed: of the model.
@@ -36,11 +37,13 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
     if spec.kind in ("binary", "multiclass"):
         model = _classifier(variant, seed).fit(x, y)
         return lambda rows: model.predict_proba(rows)
-    columns = y.reshape(len(y), -1).T
+    known = [(one, np.isfinite(one)) for one in y.reshape(len(y), -1).T]
     if spec.kind == "multilabel":
-        predictors = [_label(variant, x, column, seed) for column in columns]
+        predictors = [_label(variant, x[rows], one[rows], seed) for one, rows in known]
     else:
-        predictors = [_regressor(variant, seed).fit(x, column).predict for column in columns]
+        predictors = [
+            _regressor(variant, seed).fit(x[rows], one[rows]).predict for one, rows in known
+        ]
     return lambda rows: np.stack([predict(rows) for predict in predictors], axis=1)
 
 

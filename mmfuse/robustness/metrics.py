@@ -54,18 +54,19 @@ class Score:
 
 
 def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """``(N,)`` True where the row's label is known, all of it."""
+    """``(N,)`` True where the row's label is known, or some of its labels or values are."""
     if spec.kind in ("binary", "multiclass"):
         return label >= 0
-    return np.asarray(np.isfinite(label.reshape(len(label), -1)).all(axis=1))
+    return np.asarray(np.isfinite(label.reshape(len(label), -1)).any(axis=1))
 
 
 def resamples(rows: int, count: int, seed: int = 0) -> NDArray[np.float64]:
-    """How often each row is drawn in each bootstrap resample, ``(rows, count)``."""
-    drawn = np.random.default_rng(seed).integers(rows, size=(count, rows))
-    flat = drawn + rows * np.arange(count)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=rows * count)
-    return np.ascontiguousarray(counts.reshape(count, rows).T, dtype=np.float64)
+    """Weights ``(rows, 1 + count)``: ones, then how often each resample draws each row."""
+    draw = np.random.default_rng(seed)
+    weight = np.ones((1 + count, rows))
+    for line in weight[1:]:  # one at a time: all draws together would take thrice the memory
+        line[:] = np.bincount(draw.integers(rows, size=rows), minlength=rows)
+    return np.ascontiguousarray(weight.T)
 
 
 def score(
@@ -75,13 +76,14 @@ def score(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> list[Score]:
-    """Every metric of one target; rows without a label are left out.
+    """Every metric of one target; what has no label is left out.
 
     One class a row: accuracy, balanced accuracy, macro F1 (classes that neither labels nor
     predictions name left out), AUROC (macro over classes against the rest, those with rows
     on both sides), ECE of the chosen class (15 bins), Brier (binary between 0 and 1, else
     summed over classes, between 0 and 2). Several labels: macro F1, AUROC, ECE and Brier,
-    each averaged over labels. Regression: MAE, RMSE, and R2 averaged over values.
+    each averaged over labels on the rows where that label is known. Regression: MAE, mean
+    squared error and R2 likewise over values; RMSE is the root of that mean.
 
     Args:
         spec: the target.
@@ -103,10 +105,7 @@ def score(
     if not rows:
         nothing = np.full(len(predicted), np.nan)
         return [Score(m, nothing, nothing, nothing) for m in _metrics(spec)]
-    weight = np.ones((rows, 1))
-    if bootstrap:
-        count = min(bootstrap, max(_FEWEST, int(_DRAWS // rows)))
-        weight = np.concatenate([weight, resamples(rows, count, seed)], axis=1)
+    weight = resamples(rows, min(bootstrap, max(_FEWEST, int(_DRAWS // rows))), seed)
     return [
         Score(name, *_interval(found))
         for name, found in _scores(spec, predicted, label, weight).items()

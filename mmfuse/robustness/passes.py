@@ -145,7 +145,7 @@ def _one_batch(
         facts.index.numpy(),
         facts.present.numpy(),
         kept.numpy(),
-        {t: y.double().cpu().numpy() for t, y in targets.items()},
+        {t: y.cpu().double().numpy() for t, y in targets.items()},
         {t: _numpy(specs[t].predict(x))[spread.numpy()] for t, x in logits.items()},
         {t: _numpy(specs[t].predict(x)).swapaxes(0, 1) for t, x in steps.items()},
         names,

@@ -49,16 +49,18 @@ def classes(probability: NDArray[np.float32], label: Array, weight: Array) -> Sc
 
 
 def several_labels(probability: NDArray[np.float32], label: Array, weight: Array) -> Scores:
-    """Several labels a row: ``probability`` (C, N, L), ``label`` (N, L) of 0 and 1."""
+    """Several labels a row: ``probability`` (C, N, L), ``label`` (N, L) of 0, 1 and NaN."""
     f1s, areas, errors, squares = [], [], [], []
     for k in range(label.shape[1]):
-        score, positive = probability[:, :, k].astype(np.float64), label[:, k] == 1
+        known = np.isfinite(label[:, k])
+        score, drawn = probability[:, known, k].astype(np.float64), weight[known]
+        positive = label[known, k] == 1
         called = score > 0.5
-        true = (called & positive) @ weight
-        f1s.append(_ratio(2 * true, positive @ weight + called @ weight))
-        areas.append(auroc(score, positive, weight))
-        errors.append(calibration_error(score, positive, weight))
-        squares.append(_ratio((score - positive) ** 2 @ weight, weight.sum(axis=0)))
+        true = (called & positive) @ drawn
+        f1s.append(_ratio(2 * true, positive @ drawn + called @ drawn))
+        areas.append(auroc(score, positive, drawn))
+        errors.append(calibration_error(score, positive, drawn))
+        squares.append(_ratio((score - positive) ** 2 @ drawn, drawn.sum(axis=0)))
     return {
         "macro_f1": _mean_defined(f1s),
         "auroc": _mean_defined(areas),
@@ -68,21 +70,32 @@ def several_labels(probability: NDArray[np.float32], label: Array, weight: Array
 
 
 def values(predicted: NDArray[np.float32], label: Array, weight: Array) -> Scores:
-    """Regression: ``predicted`` (C, N, W), ``label`` (N, W)."""
-    total = weight.sum(axis=0)
-    error = predicted.astype(np.float64) - label
-    centred = label - label.mean(axis=0)
-    r2s = []
+    """Regression: ``predicted`` (C, N, W), ``label`` (N, W) with NaN for unknown."""
+    absolutes, squares, r2s = [], [], []
     for k in range(label.shape[1]):
-        spread = centred[:, k] ** 2 @ weight - _ratio((centred[:, k] @ weight) ** 2, total)
-        # Rounding leaves a constant label a tiny spread.
-        spread[spread <= 1e-12 * (centred[:, k] ** 2).sum()] = 0
-        r2s.append(1 - _ratio(error[:, :, k] ** 2 @ weight, spread))
+        known = np.isfinite(label[:, k])
+        wanted, drawn = label[known, k], weight[known]
+        error, total = predicted[:, known, k] - wanted, drawn.sum(axis=0)
+        square = error**2 @ drawn
+        absolutes.append(_ratio(np.abs(error) @ drawn, total))
+        squares.append(_ratio(square, total))
+        r2s.append(1 - _ratio(square, _spread(wanted, drawn, total)))
     return {
-        "mae": _ratio(np.abs(error).mean(axis=2) @ weight, total),
-        "rmse": np.sqrt(_ratio((error**2).mean(axis=2) @ weight, total)),
+        "mae": _mean_defined(absolutes),
+        "rmse": np.sqrt(_mean_defined(squares)),
         "r2": _mean_defined(r2s),
     }
+
+
+def _spread(label: Array, weight: Array, total: Array) -> Array:
+    """Sum of squares around the weighted mean, exactly zero where every drawn label is equal."""
+    if not len(label):
+        return total
+    centred = label - label.mean()
+    spread = centred**2 @ weight - _ratio((centred @ weight) ** 2, total)
+    # Rounding leaves a constant label a tiny spread.
+    spread[spread <= 1e-12 * (centred**2 @ weight) + 1e-28 * label.mean() ** 2 * total] = 0
+    return spread
 
 
 def auroc(score: NDArray[np.floating], positive: NDArray[np.bool_], weight: Array) -> Array:

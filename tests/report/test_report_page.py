@@ -27,7 +27,7 @@ def written(folder: Path) -> set[str]:
 def markup(page: str) -> str:
     """The page without plotly's own source."""
     start = page.rindex("<script>", 0, page.index("plotly.js v"))
-    return page[:start] + page[page.index("</script>", start) :]
+    return page[:start] + page[page.index("</script>", start) + len("</script>") :]
 
 
 def figures(page: str) -> list[dict]:

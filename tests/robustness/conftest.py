@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mmfuse_encoders import MLPEncoder
 
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.fusion import ConcatFusion, SequentialFusion
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import RowFacts
+from mmfuse_encoders import MLPEncoder
 
 WIDTHS = {"a": 3, "b": 4, "c": 5}
 ROWS = 60

@@ -38,13 +38,22 @@ def _panels(study: Study, draw: Draw, applies: Applies) -> Figure | None:
         axes.grid(alpha=0.3)
         if len(study.targets) > 1:
             axes.set_title(_plain(target), loc="left", fontsize="medium")
-        lines = len(axes.get_yticks()) if axes.get_gid() == "named" else 12
-        height += 1.2 + 0.26 * lines * (1 + 0.25 * (len(study.models) - 1))
+        height += 1.2 + max(_label_height(axes), 0.1 * _lines(axes) * (len(study.models) + 1))
     figure.set_size_inches(8, height)
     if len(study.models) > 1:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
     return figure
+
+
+def _lines(axes: Axes) -> int:
+    return len(axes.get_yticks()) if axes.get_gid() == "named" else 12
+
+
+def _label_height(axes: Axes) -> float:
+    """Inches that the names of lines need."""
+    most = max(label.get_text().count("\n") + 1 for label in axes.get_yticklabels())
+    return (0.08 + 0.18 * most) * _lines(axes)
 
 
 def _has_subsets(study: Study, target: str) -> bool:
