@@ -145,6 +145,9 @@ _STATISTICS = frozenset({"mean", "std", "weights"})
 
 def _differences(found: Any, wanted: Any, where: str = "") -> list[str]:
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
+        if found.get("class_path") != wanted.get("class_path"):
+            # Options of another class would only bury the difference that matters.
+            found, wanted = ({"class_path": d.get("class_path")} for d in (found, wanted))
         keys = [k for k in {**found, **wanted} if k not in _STATISTICS]
         return [
             difference

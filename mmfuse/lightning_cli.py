@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
-from mmfuse.errors import ConfigError
+from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.objectives import Objective
@@ -22,7 +25,16 @@ from mmfuse.registry import import_all, resolve
 from mmfuse.tasks.predictions import PredictionWriter
 from mmfuse.trainer import Trainer
 
-_SUPPLIED = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+_COMMANDS = ("fit", "validate", "test", "predict", "robustness", "compare")
+# What the CLI itself supplies; weights_only is always on.
+_SUPPLIED = {
+    "model",
+    "train_dataloaders",
+    "val_dataloaders",
+    "dataloaders",
+    "datamodule",
+    "weights_only",
+}
 _BASES = {
     "fusion": Fusion,
     "encoders": Encoder,
@@ -39,8 +51,7 @@ class MmfuseCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Each subcommand and the arguments that the CLI itself supplies."""
-        names = ("fit", "validate", "test", "predict", "robustness", "compare")
-        return dict.fromkeys(names, _SUPPLIED)
+        return dict.fromkeys(_COMMANDS, _SUPPLIED)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that raises instead of printing its usage and leaving."""
@@ -85,6 +96,8 @@ def run(args: Sequence[str]) -> None:
     Raises:
         MmfuseError: a mistake in the configuration, the data or the checkpoint.
     """
+    # The words are sys.argv's own, or a test's.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     import_all()  # so that the short class names of every installed package are known
     try:
         MmfuseCLI(
@@ -94,10 +107,44 @@ def run(args: Sequence[str]) -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
-            args=list(args),
+            args=shared_configs(args),
         )
     except ArgumentError as error:
         raise ConfigError(_readable(str(error))) from error
+    except ValueError as error:
+        raise _ours(error) or error from error
+
+
+def shared_configs(args: Sequence[str]) -> list[str]:
+    """Arguments in which each ``--config`` is fit for the subcommand at hand.
+
+    One file serves every subcommand; what only another one takes, such as the fusions of
+    ``compare`` for ``fit``, is left out.
+    """
+    takes = {c: set(inspect.signature(getattr(Trainer, c)).parameters) for c in _COMMANDS}
+    foreign = set().union(*takes.values()) - takes[args[0]] | {"weights_only"}
+    found, words = [], iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option not in ("--config", "-c"):
+            found.append(word)
+            continue
+        path = Path(value if equals else next(words, ""))
+        content = yaml.safe_load(path.read_text()) if path.is_file() else None
+        if isinstance(content, dict) and foreign & set(content):
+            kept = {k: v for k, v in content.items() if k not in foreign}
+            found += [option, yaml.safe_dump(kept, sort_keys=False)]
+        else:
+            found += [option, str(path)]
+    return found
+
+
+def _ours(error: BaseException) -> MmfuseError | None:
+    """Our own error among the causes of one that jsonargparse wrapped around it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MmfuseError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def _readable(message: str) -> str:
@@ -116,7 +163,11 @@ def _readable(message: str) -> str:
                     resolve(_BASES[key], wrong[1])
                 except ConfigError as error:
                     return str(error)
+    message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
+    message = re.sub(r"\.? Got value: .*", ".", message)
+    if "arguments are required" in message:
+        message += ". Give them in a file with --config, or one by one"
     lines = [line.strip(" -") for line in message.splitlines()]
-    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a <class")
+    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a <class 'NoneType")
     kept = [line for line in lines if line and not line.startswith(noise)]
     return "\n  ".join(kept) or message

@@ -75,7 +75,7 @@ def resolve(base: type, name: str) -> type:
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise ConfigError(
         f"Unknown {base.__name__} {name!r}.{hint} Known: {', '.join(classes)}. "
-        "A class of your own is named by its dotted path, such as 'my_package.fusion.MyFusion'."
+        f"A class of your own is named by its dotted path, such as 'my_package.My{base.__name__}'."
     )
 
 

@@ -34,6 +34,7 @@ def hush() -> None:
     # Of Lightning and torch between themselves; nothing that a person can act on.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", message="You have overridden `on_before_batch_transfer`")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
 
 

@@ -279,7 +279,7 @@ class Trainer(L.Trainer):
 
         if not isinstance(model, SupervisedTask):
             raise ConfigError(f"compare varies a SupervisedTask; found {type(model).__name__}.")
-        return Study(
+        study = Study(
             model,
             datamodule,
             self.fresh,
@@ -289,7 +289,12 @@ class Trainer(L.Trainer):
             Path(out),
             baselines,
             best_test_epoch,
-        ).run(metrics)
+        )
+        summary = study.run(metrics)
+        if self.progress_bar_callback is not None:
+            print((Path(out) / "table.md").read_text())
+            print(f"Table: {Path(out) / 'table.md'}")
+        return summary
 
     def _found(
         self, ckpt_path: str | Path | None, datamodule: L.LightningDataModule | None = None
