@@ -67,7 +67,7 @@ def test_an_input_that_modalities_do_not_name_is_refused():
 
 
 def test_present_with_another_number_of_columns_is_refused():
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         Batch(("a", "b"), {}, torch.ones(1, 1).bool())
 
 

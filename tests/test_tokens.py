@@ -8,9 +8,13 @@ NAN = float("nan")
 
 
 @st.composite
-def ragged(draw, rows=st.integers(1, 5)):
+def ragged(draw):
     """Tokens with any mask at all, rows without a real token among them."""
-    count, longest, width = draw(rows), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    count, longest, width = (
+        draw(st.integers(1, 5)),
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 3)),
+    )
     bits = draw(st.lists(st.booleans(), min_size=count * longest, max_size=count * longest))
     torch.manual_seed(draw(st.integers(0, 9)))
     values = torch.randn(count, longest, width, dtype=torch.float64)
