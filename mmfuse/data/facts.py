@@ -40,7 +40,8 @@ class Facts:
         self.value = torch.from_numpy(np.stack(values, axis=1))
         self.group = torch.full((rows,), -1)
         for name, target in list(spec.targets.items())[:1]:
-            self.group = groups(target, targets[name], train)
+            if name in targets:  # a trained model's spec names targets that new rows may lack
+                self.group = groups(target, targets[name], train)
 
     def of(self, rows: Tensor, present: Tensor) -> RowFacts:
         """The facts of some rows."""

@@ -1,0 +1,106 @@
+"""Inputs: what a person gives as X -> a Source, in the form that the model was trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from mmfuse.data import FusionDataModule
+from mmfuse.data.groups import Groups, find_columns, group_of
+from mmfuse.data.modalities import Column, to_column
+from mmfuse.data.source import Source, gather, gather_columns
+from mmfuse.data.tables import source_from_frame
+from mmfuse.errors import DataError, UnknownModalityError
+from mmfuse.sklearn.arrays import MultimodalArrays
+from mmfuse.spec import DataSpec, ModalitySpec
+
+
+class SourceData(FusionDataModule):
+    """Rows that are a ``Source`` already.
+
+    Args:
+        source: the rows.
+        **kwargs: as ``FusionDataModule``.
+    """
+
+    def __init__(self, source: Source, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._source = source
+
+    def read(self) -> Source:
+        """The rows."""
+        return self._source
+
+
+def grouped_columns(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
+    """The columns that some modality names, in the order of the modalities.
+
+    Raises:
+        DataError: a name or pattern that no column matches.
+    """
+    known = list(frame.columns)
+    wanted: list[Any] = []
+    for m, group in groups.items():
+        found = find_columns(group_of(group).columns, known, f"Modality {m!r}")
+        wanted += [c for c in found if c not in wanted]
+    return frame[wanted]
+
+
+def source_of(
+    X: MultimodalArrays | pd.DataFrame, groups: Groups, trained: DataSpec | None
+) -> Source:
+    """The modalities of ``X``.
+
+    Args:
+        X: the rows.
+        groups: each modality's columns, for a frame.
+        trained: what the model was trained on. A modality that it names and ``X`` lacks, or
+            has in no row, counts as absent from every row.
+
+    Raises:
+        UnknownModalityError: a modality that the model does not know.
+        DataError: rows without a common form.
+    """
+    if isinstance(X, pd.DataFrame):
+        return source_from_frame(X, groups)
+    if trained is None:
+        return gather(X.arrays)
+    if unknown := [m for m in X.modalities if m not in trained.modalities]:
+        raise UnknownModalityError(
+            f"X has {unknown}; the model was trained on {list(trained.modalities)}. Leave them "
+            "out, or train a model with them."
+        )
+    columns = {m: _column(m, X, spec) for m, spec in trained.modalities.items()}
+    return gather_columns(columns, {})
+
+
+def _column(name: str, X: MultimodalArrays, spec: ModalitySpec) -> Column:
+    values = X.arrays.get(name)
+    if values is None or _is_blank(values):
+        kind = pa.list_(pa.float32()) if spec.shape else pa.string()
+        return pa.nulls(len(X), kind), spec
+    if spec.shape[:1] == (None,):
+        # Told by the model, not by the rows: a few of them may happen to be equally long.
+        return _ragged(name, values, spec)
+    return to_column(name, values, spec.kind)
+
+
+def _is_blank(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(v is None for v in values)
+
+
+def _ragged(name: str, values: Any, spec: ModalitySpec) -> Column:
+    try:
+        rows = [
+            None if v is None else np.asarray(v, np.float32).reshape(-1, spec.width) for v in values
+        ]
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"Modality {name!r}: the model expects series of {spec.width} numbers a step ({error})."
+        ) from error
+    blank = [r is None or (r.size > 0 and bool(np.isnan(r).all())) for r in rows]
+    lists = [None if b or r is None else r.tolist() for r, b in zip(rows, blank, strict=True)]
+    return pa.array(lists, pa.list_(pa.list_(pa.float32()))), spec
