@@ -26,12 +26,23 @@ class Entry:
 
 
 def import_all() -> None:
-    """Imports every module that defines components, ours and those of entry points."""
+    """Imports every module that defines components, ours and those of entry points.
+
+    Raises:
+        ConfigError: an entry point of an installed package cannot be imported.
+    """
     for module in _OWN:
         importlib.import_module(module)
     for group in GROUPS:
         for point in entry_points(group=group):
-            point.load()
+            try:
+                point.load()
+            except (ImportError, AttributeError) as error:
+                package = point.dist.name if point.dist else "an installed package"
+                raise ConfigError(
+                    f"{package} announces {point.value!r} under {group}, which cannot be "
+                    f"imported: {error}. Mend or uninstall {package}."
+                ) from error
 
 
 def _subclasses(base: type) -> list[type]:
