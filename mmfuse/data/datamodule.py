@@ -68,8 +68,16 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         is_class_weighted: bool = False,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1:
-            raise ConfigError(f"batch_size is {min(batch_size, eval_batch_size)}; expected 1 up.")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; expected 1 up.")
+        if eval_batch_size < 1:
+            raise ConfigError(f"eval_batch_size is {eval_batch_size}; expected 1 up.")
+        if workers < 0:
+            raise ConfigError(f"workers is {workers}; expected 0 up.")
+        if not 0 <= val < 1:
+            raise ConfigError(f"val is {val}; expected a share from 0 up to, but not, 1.")
+        if not 0 <= test <= 1:
+            raise ConfigError(f"test is {test}; expected a share from 0 to 1.")
         if on_duplicates not in ("error", "drop", "allow"):
             raise ConfigError(f"on_duplicates is {on_duplicates!r}; expected error, drop or allow.")
         if missing_cells not in ("error", "mean") or (missing_cells == "mean" and not standardise):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle, islice
 from typing import Any
 
 import torch
@@ -55,8 +56,8 @@ class BatchOrder(Sampler[list[int]]):
             draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = order[torch.randperm(len(order), generator=draw)]
         batches = list(order.split(self.batch_size))
-        while self.is_even and len(batches) % self.world:
-            batches.append(batches[len(batches) % self.world])
+        if self.is_even:
+            batches += islice(cycle(batches), -len(batches) % self.world)
         return batches[self.rank :: self.world]
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -103,7 +103,10 @@ def _from_rows(name: str, rows: list[Any], kind: Kind | None) -> Column:
             "agree, but for the number of steps of a series (steps, channels)."
         )
     if kind == "vector":
-        raise DataError(f"Modality {name!r}: vectors of unequal length: {sorted(shapes)[:4]}.")
+        raise DataError(
+            f"Modality {name!r}: vectors of unequal length: {sorted(s[0] for s in shapes)[:4]}. "
+            "Mend the rows, or call it a series."
+        )
     return _from_series(arrays, int(np.prod(next(iter(channels)), dtype=int)), kind or "series")
 
 
@@ -168,6 +171,11 @@ def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind | None = None) -
     if not _is_list(column.type.value_type):
         if len(outer) == 1 and kind not in _STEPPED:
             return column, ModalitySpec(kind or "vector", (int(outer[0]),))
+        if kind == "vector":
+            raise DataError(
+                f"Modality {name!r}: vectors of unequal length: {sorted(outer.tolist())[:4]}. "
+                "Mend the rows, or call it a series."
+            )
         return column, ModalitySpec(kind or "series", (None, 1))
     inner = _lengths(name, pc.list_flatten(column))
     if len(inner) != 1:

@@ -24,7 +24,7 @@ from mmfuse.data.content import (
 from mmfuse.data.facts import Facts
 from mmfuse.data.source import Source
 from mmfuse.data.split import split_rows, strata_of
-from mmfuse.data.targets import code_target, decide_kind, fit_target
+from mmfuse.data.targets import code_target, decide_kind, fit_target, numbers_of
 from mmfuse.errors import DataError, UnknownModalityError
 from mmfuse.spec import DataSpec, ModalitySpec
 
@@ -81,7 +81,10 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
     """
     columns = {m: column_of(source.data.data.column(m), m, s) for m, s in source.modalities.items()}
     for m, column in columns.items():
-        check_numbers(m, column, source.modalities[m], options.missing_cells == "mean")
+        is_filled = isinstance(column, NumberColumn) and options.missing_cells == "mean"
+        if adopted is not None and m in adopted.modalities:
+            is_filled = is_filled and bool(adopted.modalities[m].mean)
+        check_numbers(m, column, source.modalities[m], is_filled)
     present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
     parts, dropped = _without_duplicates(columns, present, _split(source, options), options)
     train = parts["train"]
@@ -112,7 +115,7 @@ def _split(source: Source, options: Options) -> dict[str, np.ndarray]:
         if raw.values.ndim > 1:
             continue
         if decide_kind(name, raw) == "regression":
-            labels = strata_of(raw.values.astype(float))
+            labels = strata_of(numbers_of(name, raw))
         else:
             labels = pd.factorize(pd.Series(raw.values))[0]
     return split_rows(
@@ -138,7 +141,7 @@ def _without_duplicates(
     if found and options.on_duplicates == "error":
         shown = "; ".join(f"{a} row {i} = {b} row {j}" for a, i, b, j in found[:3])
         raise DataError(
-            f"{len(found)} rows occur in two splits with the same content ({shown}). Mend the "
+            f"{len(found)} row(s) occur in two splits with the same content ({shown}). Mend the "
             'split, or set on_duplicates to "drop" (leaves them out of the earlier of train, '
             'val, test) or "allow".'
         )

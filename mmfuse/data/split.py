@@ -71,6 +71,9 @@ def _draw(
     if not 0 < share < 1:
         raise DataError(f"A split's share is {share:.3f}; expected a number between 0 and 1.")
     strata = None if labels is None else labels[pool]
+    if strata is not None and (strata < 0).sum() == 1 and len(strata) > 1:
+        # A single row without a label makes no stratum, and must not cost the others theirs.
+        strata = np.where(strata < 0, np.bincount(strata[strata >= 0]).argmax(), strata)
     if groups is not None:
         stay, drawn = _draw_groups(pool, share, strata, groups[pool], seed)
     else:
@@ -117,15 +120,20 @@ def strata_of(values: np.ndarray, bins: int = 5) -> np.ndarray:
 def duplicates(
     digests: np.ndarray, parts: Mapping[str, np.ndarray]
 ) -> list[tuple[str, int, str, int]]:
-    """Rows whose whole content occurs in two splits: (split, row, other split, other row)."""
-    seen: dict[bytes, tuple[str, int]] = {}
+    """Rows whose whole content also occurs in a later split.
+
+    Returns:
+        (split, row, later split, a row there), one for each such row.
+    """
+    latest: dict[bytes, list[tuple[str, int]]] = {}
     found = []
     for name, rows in parts.items():
         for row in rows.tolist():
-            digest = digests[row]
-            if digest in seen and seen[digest][0] != name:
-                found.append((*seen[digest], name, row))
-            seen.setdefault(digest, (name, row))
+            doubles = latest.setdefault(digests[row], [])
+            if doubles and doubles[0][0] != name:
+                found += [(*double, name, row) for double in doubles]
+                doubles.clear()
+            doubles.append((name, row))
     return found
 
 

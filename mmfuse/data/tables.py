@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from mmfuse.data.datamodule import FusionDataModule
 from mmfuse.data.groups import (
@@ -94,7 +93,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise MissingFileError(f"There is no table at {path}. Check the path.")
     try:
         return readers[path.suffix](path)
-    except (ValueError, pa.ArrowException, OSError) as error:
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
         raise DataError(f"{path} cannot be read: {error}. Is the file whole?") from error
 
 

@@ -41,7 +41,7 @@ def decide_kind(name: str, target: RawTarget) -> TargetKind:
     if target.kind is not None:
         return target.kind
     if target.values.ndim == 2:
-        flat = target.values.astype(float)
+        flat = numbers_of(name, target)
         return "multilabel" if set(np.unique(flat[~np.isnan(flat)])) <= {0, 1} else "regression"
     known = pd.Series(target.values, dtype=object).dropna().map(_tidy)
     if known.map(lambda v: isinstance(v, float)).any():
@@ -53,6 +53,21 @@ def decide_kind(name: str, target: RawTarget) -> TargetKind:
             'they cannot be learned. Declare it "regression" in target_kinds, or check the column.'
         )
     return "binary" if classes <= 2 else "multiclass"
+
+
+def numbers_of(name: str, target: RawTarget) -> np.ndarray:
+    """The values as numbers, NaN where unknown.
+
+    Raises:
+        DataError: a value that is no number.
+    """
+    try:
+        return target.values.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"Target {name!r} holds a value that is no number ({error}). Correct the column, or "
+            "declare classes in target_kinds."
+        ) from error
 
 
 def fit_target(
@@ -74,7 +89,7 @@ def fit_target(
     kind = decide_kind(name, target)
     if kind in ("binary", "multiclass"):
         return _fit_classes(name, target, kind, parts, is_weighted)
-    values = target.values.astype(np.float64)
+    values = numbers_of(name, target)
     known = values[train][np.isfinite(values[train].reshape(len(train), -1)).all(axis=1)]
     if not len(known):
         raise DataError(f"Target {name!r}: no training row has a value. Check the column.")
@@ -97,7 +112,7 @@ def fit_target(
 def _fit_labels(
     name: str, target: RawTarget, values: np.ndarray, known: np.ndarray, is_weighted: bool
 ) -> tuple[TargetSpec, Tensor]:
-    found = set(np.unique(known)) - {0.0, 1.0}
+    found = set(np.unique(known).tolist()) - {0.0, 1.0}
     if values.ndim != 2 or found:
         raise DataError(
             f"Target {name!r} is multilabel: expected rows of 0 and 1, found shape {values.shape}"
@@ -149,7 +164,7 @@ def code_target(name: str, target: RawTarget, spec: TargetSpec) -> Tensor:
         DataError: a label that the training did not have, or another number of values.
     """
     if spec.kind not in ("binary", "multiclass"):
-        values = torch.from_numpy(target.values.astype(np.float32))
+        values = torch.from_numpy(numbers_of(name, target).astype(np.float32))
         width = 1 if values.dim() == 1 else values.shape[1]
         if width != spec.out_dim:
             raise DataError(f"Target {name!r} has {width} values a row, the model {spec.out_dim}.")
