@@ -29,7 +29,7 @@ class ArrayData(FusionDataModule):
         **kwargs: as ``FusionDataModule``.
 
     Example:
-        >>> data = ArrayData({"a": [[0.0, 1.0]] * 9 + [None]}, ["no", "yes"] * 5)
+        >>> data = ArrayData({"a": [[i, i**2] for i in range(9)] + [None]}, ["no", "yes"] * 5)
         >>> data.spec.modalities["a"].shape, data.spec.targets["y"].classes
         ((2,), ('no', 'yes'))
     """
