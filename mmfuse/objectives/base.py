@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +32,7 @@ class Objective(nn.Module, Recorded, ABC):
             ``linear_up`` (from 0 to ``weight``) or ``linear_down`` (from ``weight`` to 0).
 
     Raises:
-        ConfigError: an unknown schedule.
+        ConfigError: an unknown schedule, or a weight below zero or without bound.
     """
 
     def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
@@ -40,6 +41,8 @@ class Objective(nn.Module, Recorded, ABC):
             raise ConfigError(
                 f"schedule is {schedule!r}; expected 'constant', 'linear_up' or 'linear_down'."
             )
+        if not 0 <= weight < math.inf:
+            raise ConfigError(f"weight is {weight}; expected a finite number of 0 or more.")
         self.weight, self.schedule = weight, schedule
 
     def build(self, model: FusionModel) -> None:
