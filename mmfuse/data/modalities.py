@@ -88,7 +88,7 @@ def _from_rows(name: str, rows: list[Any], kind: Kind | None) -> Column:
     arrays = [None if a is None or (a.size and np.isnan(a).all()) else a for a in arrays]
     shapes = {a.shape for a in arrays if a is not None}
     if not shapes:
-        raise DataError(f"Modality {name!r} is absent from every row. Leave it out.")
+        return nobody(len(rows))
     if len(shapes) == 1:
         shape = next(iter(shapes))
         blank = np.zeros(shape, np.float32)
@@ -130,9 +130,7 @@ def _from_series(arrays: list[np.ndarray | None], width: int, kind: Kind) -> Col
 def _from_frame(name: str, frame: pd.DataFrame, categorical: Sequence[Any]) -> Column:
     if unknown := [c for c in categorical if c not in frame.columns]:
         raise DataError(f"Modality {name!r} has no column {unknown}; it has {list(frame.columns)}.")
-    is_number = {
-        c: pd.api.types.is_numeric_dtype(frame[c]) and c not in categorical for c in frame.columns
-    }
+    is_number = {c: c not in categorical and _is_number(frame[c]) for c in frame.columns}
     numbers = [c for c, yes in is_number.items() if yes]
     others = [c for c, yes in is_number.items() if not yes]
     absent = frame.isna().all(axis=1).to_numpy()
@@ -146,6 +144,11 @@ def _from_frame(name: str, frame: pd.DataFrame, categorical: Sequence[Any]) -> C
     levels = tuple(levels for _, levels in coded.values())
     counts = tuple(len(names) + 1 for names in levels)
     return column, ModalitySpec("table", spec.shape, counts, levels, names)
+
+
+def _is_number(column: pd.Series) -> bool:
+    # An empty column has the type of whatever read it; it counts as numbers everywhere.
+    return bool(pd.api.types.is_numeric_dtype(column) or column.isna().all())
 
 
 def _codes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -167,7 +170,9 @@ def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind | None = None) -
         return column, ModalitySpec("text")
     if not _is_list(column.type):
         return None
-    outer = _lengths(name, column)
+    outer = _lengths(column)
+    if not len(outer):
+        return nobody(len(column))
     if not _is_list(column.type.value_type):
         if len(outer) == 1 and kind not in _STEPPED:
             return column, ModalitySpec(kind or "vector", (int(outer[0]),))
@@ -177,7 +182,7 @@ def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind | None = None) -
                 "Mend the rows, or call it a series."
             )
         return column, ModalitySpec(kind or "series", (None, 1))
-    inner = _lengths(name, pc.list_flatten(column))
+    inner = _lengths(pc.list_flatten(column))
     if len(inner) != 1:
         raise DataError(
             f"Modality {name!r}: steps hold {inner[:4].tolist()} numbers; expected one width."
@@ -191,8 +196,10 @@ def _is_list(kind: pa.DataType) -> bool:
     )
 
 
-def _lengths(name: str, column: pa.ChunkedArray) -> np.ndarray:
-    lengths = pc.unique(pc.list_value_length(column).drop_null()).to_numpy()
-    if not len(lengths):
-        raise DataError(f"Modality {name!r} is absent from every row. Leave it out.")
-    return lengths
+def _lengths(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(pc.unique(pc.list_value_length(column).drop_null()).to_numpy())
+
+
+def nobody(rows: int) -> Column:
+    """A modality that no row has, which therefore does not tell its shape."""
+    return pa.nulls(rows, pa.list_(pa.float32())), ModalitySpec("vector", (1,))

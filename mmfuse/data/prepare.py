@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from mmfuse.data.content import (
     scale,
 )
 from mmfuse.data.facts import Facts
+from mmfuse.data.modalities import nobody
 from mmfuse.data.source import Source
 from mmfuse.data.split import split_rows, strata_of
 from mmfuse.data.targets import code_target, decide_kind, fit_target, numbers_of
@@ -80,11 +82,12 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
         UnknownModalityError: an adopted spec has a modality that the source lacks.
     """
     columns = {m: column_of(source.data.data.column(m), m, s) for m, s in source.modalities.items()}
+    if adopted is not None:
+        columns = _fitting(source, columns, adopted)
     for m, column in columns.items():
-        is_filled = isinstance(column, NumberColumn) and options.missing_cells == "mean"
-        if adopted is not None and m in adopted.modalities:
-            is_filled = is_filled and bool(adopted.modalities[m].mean)
-        check_numbers(m, column, source.modalities[m], is_filled)
+        has_means = adopted is None or bool(adopted.modalities[m].mean)
+        is_filled = options.missing_cells == "mean" and isinstance(column, NumberColumn)
+        check_numbers(m, column, source.modalities[m], is_filled and has_means)
     present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
     parts, dropped = _without_duplicates(columns, present, _split(source, options), options)
     train = parts["train"]
@@ -96,7 +99,6 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
         check_classes(spec, targets, present, train)
     else:
         spec = adopted
-        columns = {m: columns[m] for m in _fitting(source, adopted)}
         targets = {
             t: code_target(t, source.targets[t], s)
             for t, s in spec.targets.items()
@@ -174,24 +176,43 @@ def _measure(
     return spec, {t: values for t, (_, values) in fitted.items()}
 
 
-def _fitting(source: Source, adopted: DataSpec) -> list[str]:
+def _fitting(source: Source, columns: Mapping[str, Column], adopted: DataSpec) -> dict[str, Column]:
+    """The columns that a trained model reads, in its order."""
     if absent := [m for m in adopted.modalities if m not in source.modalities]:
         raise UnknownModalityError(
             f"The model knows {list(adopted.modalities)}; the data lack {absent}. Name the "
             "columns that hold them; rows may be empty there."
         )
+    fitting = {}
     for m, s in adopted.modalities.items():
         found = source.modalities[m]
+        if not columns[m].present.any():
+            nulls, _ = nobody(len(source.data))
+            fitting[m] = column_of(pa.chunked_array([nulls]), m, s)
+            continue
+        if found.columns and s.columns and _roles(found) != _roles(s):
+            raise DataError(
+                f"Modality {m!r}: the model reads {_roles(s)}, the data hold {_roles(found)}. "
+                "Give the columns of training; a column that is empty here counts as numbers "
+                "unless `categorical` names it."
+            )
         if (found.kind, found.shape) != (s.kind, s.shape):
             raise DataError(
                 f"Modality {m!r}: the model expects {s.kind} rows of shape {s.shape}, the data "
                 f"hold {found.kind} rows of shape {found.shape}. Give the columns of training."
             )
-    return list(adopted.modalities)
+        fitting[m] = columns[m]
+    return fitting
+
+
+def _roles(spec: ModalitySpec) -> str:
+    """Which columns are numbers and which categories, in words."""
+    numbers, categories = spec.columns[: spec.numeric_width], spec.columns[spec.numeric_width :]
+    return f"numbers {list(numbers)} and categories {list(categories)}"
 
 
 def _finish(column: Column, found: ModalitySpec, spec: ModalitySpec, options: Options) -> None:
-    if not isinstance(column, NumberColumn):
+    if not isinstance(column, NumberColumn) or not column.present.any():
         return
     fill = fill_of(spec) if options.missing_cells == "mean" and spec.mean else None
     recode = recoding(found.levels, spec.levels)

@@ -158,7 +158,27 @@ def test_a_gap_in_new_rows_takes_the_mean_of_training() -> None:
 
 def test_a_modality_may_be_absent_from_all_new_rows() -> None:
     data = new([None, None], [None, None])
-    assert not data.dataset("test").__getitems__([0, 1]).present.any()
+    batch = data.dataset("test").__getitems__([0, 1])
+    assert not batch.present.any()
+    assert batch.inputs["facts"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("rows", [np.ones((6, 2)), np.ones((6, 3, 2)), ["a b"] * 6])
+def test_a_modality_of_any_kind_may_be_absent_from_all_new_rows(rows: Any) -> None:
+    options: dict[str, Any] = {"on_duplicates": "allow"}
+    spec = ArrayData({"a": rows}, split=["train"] * 6, val=0, **options).spec
+    data = ArrayData({"a": [None] * 3}, test=1)
+    data.adopt(spec)
+    batch = next(iter(data.test_dataloader()))
+    assert not batch.present.any()
+    spec.check(batch)
+
+
+def test_a_column_in_another_role_is_refused() -> None:
+    with pytest.raises(DataError, match=r"numbers \['size'\] and categories \['town'\], the data"):
+        new([1, 2], [None, None]).setup()
+    data = new([1, 2], [None, None], categorical={"facts": ["town"]})
+    assert data.dataset("test").__getitems__([1]).inputs["facts"].tolist() == [[2, 0]]
 
 
 def test_a_new_label_is_refused() -> None:
