@@ -13,6 +13,7 @@ from mmfuse.data.targets import RawTarget
 from mmfuse.errors import DataError
 from mmfuse.sklearn.estimator import TARGET, FusionEstimator
 from mmfuse.sklearn.targets import check_target
+from mmfuse.spec import TargetKind
 
 
 class FusionClassifier(ClassifierMixin, FusionEstimator):
@@ -102,8 +103,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
     def _learn_target(self, y: Any) -> tuple[RawTarget, np.ndarray, tuple[str, ...]]:
         labels = check_target(self, y)
         check_classification_targets(labels)
-        kind = type_of_target(labels, input_name="y")
-        if kind == "multilabel-indicator":
+        if type_of_target(labels, input_name="y") == "multilabel-indicator":
             values = np.asarray(labels, dtype=float)
             self.classes_ = np.arange(values.shape[1])
             return RawTarget(values, "multilabel"), np.zeros(len(values), int), ()
@@ -117,7 +117,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
             raise DataError(
                 f"y has one class only ({self.classes_[0]!r}); expected two or more. Check y."
             )
-        kind = "binary" if len(self.classes_) == 2 else "multiclass"
+        kind: TargetKind = "binary" if len(self.classes_) == 2 else "multiclass"
         return RawTarget(codes, kind), codes, tuple(map(str, self.classes_))
 
     def _known_target(self, y: Any) -> RawTarget:

@@ -13,6 +13,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -30,7 +31,7 @@ from mmfuse.model import FusionModel
 from mmfuse.objectives import Objective
 from mmfuse.robustness import RobustnessResult, evaluate
 from mmfuse.sklearn.arrays import MultimodalArrays
-from mmfuse.sklearn.inputs import SourceData, grouped_columns, source_of
+from mmfuse.sklearn.inputs import SourceData, columns_of, source_of, spelled_out
 from mmfuse.sklearn.training import draw_split, quiet, train
 from mmfuse.spec import DataSpec, ModalitySpec
 
@@ -45,6 +46,7 @@ class FusionEstimator(BaseEstimator, ABC):
     model_: FusionModel
     modalities_: tuple[str, ...]
     n_iter_: int
+    _groups: Groups
 
     def __init__(
         self,
@@ -108,8 +110,15 @@ class FusionEstimator(BaseEstimator, ABC):
             UnknownModalityError: ``encoders`` names other modalities than ``X`` has.
         """
         self._check_parameters()
+        self._groups = {}
+        for name in ("n_features_in_", "feature_names_in_"):  # an earlier fit may have set them
+            self.__dict__.pop(name, None)
         source = self._source(X, None)
         target, strata, names = self._learn_target(y)
+        if len(source.data) < 2:
+            raise DataError(
+                f"X has n_samples = {len(source.data)}; expected 2 or more to learn from."
+            )
         seed = self._seed()
         split = None
         if len(strata) == len(source.data):
@@ -169,7 +178,7 @@ class FusionEstimator(BaseEstimator, ABC):
         return evaluate(self.model_, batches, data.facts("train"), **options)
 
     def _predict(self, X: Any) -> np.ndarray:
-        """Probabilities or values ``(N, K)`` in float64."""
+        """Probabilities or values ``(N, K)``, float32 as everything that the model computes."""
         check_is_fitted(self, "model_")
         model = self.model_
         target = model.spec.targets[TARGET]
@@ -179,7 +188,7 @@ class FusionEstimator(BaseEstimator, ABC):
         with quiet():
             device = L.Fabric(accelerator=self.accelerator, devices=1).device
         found = [target.predict(logits.double()) for logits in self._logits(data, device)]
-        return torch.cat(found).numpy()
+        return torch.cat(found).float().numpy()
 
     def _logits(self, data: SourceData, device: torch.device) -> Iterator[torch.Tensor]:
         model = self.model_.to(device)
@@ -195,7 +204,7 @@ class FusionEstimator(BaseEstimator, ABC):
 
     def _source(self, X: Any, trained: DataSpec | None) -> Source:
         """The modalities of ``X``; with ``trained`` as the model knows them."""
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not issparse(X):  # one of scipy's matrices is a mapping
             X = MultimodalArrays(X)
         if self.columns is not None and not isinstance(X, pd.DataFrame):
             raise ConfigError(
@@ -203,19 +212,30 @@ class FusionEstimator(BaseEstimator, ABC):
                 "DataFrame, or set columns to None."
             )
         if isinstance(X, MultimodalArrays):
-            if trained is None:  # another fit may have left these
-                for name in ("n_features_in_", "feature_names_in_"):
-                    self.__dict__.pop(name, None)
             return source_of(X, {}, trained)
         is_first = trained is None
         if isinstance(X, pd.DataFrame):
-            frame = X if self.columns is None else grouped_columns(X, self.columns)
+            frame = self._named_columns(X, is_first)
             validate_data(self, frame, reset=is_first, skip_check_array=True)
             if not frame.size:
                 raise DataError(f"X has shape {frame.shape}. Give at least one row and column.")
-            return source_of(frame, self.columns or {TABLE: list(frame.columns)}, trained)
+            return source_of(frame, self._groups or {TABLE: list(frame.columns)}, trained)
         array = validate_data(self, X, reset=is_first, ensure_all_finite="allow-nan")
+        gaps = np.isnan(array)
+        partly = np.flatnonzero(gaps.any(axis=1) & ~gaps.all(axis=1))
+        if self.missing_cells == "error" and len(partly):
+            raise DataError(
+                f"Input X contains NaN among numbers in {len(partly)} rows, the first {partly[0]}. "
+                'Fill the cells, make the whole row NaN (absent), or set missing_cells="mean".'
+            )
         return source_of(MultimodalArrays({TABLE: array}), {}, trained)
+
+    def _named_columns(self, X: pd.DataFrame, is_first: bool) -> pd.DataFrame:
+        """The columns that ``columns`` names, however those of ``X`` are ordered."""
+        if is_first:  # a pattern means the columns that it meant in training
+            self._groups = spelled_out(self.columns or {}, X)
+        wanted = columns_of(spelled_out(self._groups, X))
+        return X[wanted] if wanted else X
 
     def _data(
         self,
@@ -261,7 +281,8 @@ class FusionEstimator(BaseEstimator, ABC):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True  # a row of NaN alone is an absent one
+        # In any cell, as scikit-learn means it; a row of NaN alone is welcome either way.
+        tags.input_tags.allow_nan = self.missing_cells == "mean"
         tags.target_tags.required = True
         tags.non_deterministic = self.random_state is None
         return tags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,18 +36,25 @@ class SourceData(FusionDataModule):
         return self._source
 
 
-def grouped_columns(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
-    """The columns that some modality names, in the order of the modalities.
+def spelled_out(groups: Groups, frame: pd.DataFrame) -> Groups:
+    """The groups with every pattern replaced by the columns that it means in ``frame``.
 
     Raises:
         DataError: a name or pattern that no column matches.
     """
     known = list(frame.columns)
-    wanted: list[Any] = []
-    for m, group in groups.items():
-        found = find_columns(group_of(group).columns, known, f"Modality {m!r}")
-        wanted += [c for c in found if c not in wanted]
-    return frame[wanted]
+    named = {m: group_of(group) for m, group in groups.items()}
+    return {
+        m: replace(g, columns=find_columns(g.columns, known, f"Modality {m!r}"))
+        for m, g in named.items()
+    }
+
+
+def columns_of(groups: Groups) -> list[Any]:
+    """Every column that the groups name, once, in their order."""
+    named = [group_of(group).columns for group in groups.values()]
+    flat = [c for columns in named for c in ([columns] if isinstance(columns, str) else columns)]
+    return list(dict.fromkeys(flat))
 
 
 def source_of(
@@ -66,6 +74,8 @@ def source_of(
     """
     if isinstance(X, pd.DataFrame):
         return source_from_frame(X, groups)
+    if not len(X):
+        raise DataError("X has 0 rows. Give at least one.")
     if trained is None:
         return gather(X.arrays)
     if unknown := [m for m in X.modalities if m not in trained.modalities]:

@@ -36,7 +36,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The values, in the shape that ``y`` had in training."""
-        found = self._predict(X)
+        found = self._predict(X).astype(np.float64)
         return found[:, 0] if self._is_flat else found
 
     def _learn_target(self, y: Any) -> tuple[RawTarget, np.ndarray, tuple[str, ...]]:

@@ -82,8 +82,8 @@ def train(
     Returns:
         the trained task on the CPU, and how many epochs it ran.
     """
-    validates = len(data.rows("val")) > 0
-    callbacks = [KeepBest(), EarlyStopping(_MONITOR, patience=patience)] if validates else []
+    has_validation = len(data.rows("val")) > 0
+    callbacks = [KeepBest(), EarlyStopping(_MONITOR, patience=patience)] if has_validation else []
     with isolate_rng(), quiet():
         torch.manual_seed(seed)
         made = SupervisedTask(**task, dropout_seed=seed)
@@ -95,6 +95,7 @@ def train(
             enable_checkpointing=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            limit_val_batches=1.0 if has_validation else 0,
             use_distributed_sampler=False,
             **options,
         )
