@@ -27,6 +27,10 @@ To swap the fusion: --model.fusion=GatedFusion
 """
 
 _COMMANDS = ("fit", "validate", "test", "predict", "robustness", "compare")
+_GO_ON = {
+    "fit": "To go on, give the same command with --ckpt_path last",
+    "compare": "The same command goes on where it stopped.",
+}
 _LISTS = {
     "encoders": ("mmfuse.encoder", "Encoder"),
     "fusion": ("mmfuse.fusion", "Fusion"),
@@ -56,7 +60,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except MmfuseError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        print("\nInterrupted. Go on with: mmfuse fit ... --ckpt_path last", file=sys.stderr)
+        print(f"\nInterrupted. {_GO_ON.get(words[0], '')}".rstrip(), file=sys.stderr)
         return 130
     return 0
 

@@ -95,6 +95,7 @@ def run(args: Sequence[str]) -> None:
 
     Raises:
         MmfuseError: a mistake in the configuration, the data or the checkpoint.
+        KeyboardInterrupt: the run was interrupted, and has been closed in order.
     """
     # The words are sys.argv's own, or a test's.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
@@ -113,6 +114,11 @@ def run(args: Sequence[str]) -> None:
         raise ConfigError(_readable(str(error))) from error
     except ValueError as error:
         raise _ours(error) or error from error
+    except SystemExit as error:
+        # Lightning ends an interrupted run in an orderly way, then leaves with status 1.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def shared_configs(args: Sequence[str]) -> list[str]:
@@ -168,6 +174,12 @@ def _readable(message: str) -> str:
     if "arguments are required" in message:
         message += ". Give them in a file with --config, or one by one"
     lines = [line.strip(" -") for line in message.splitlines()]
-    noise = ("Does not validate", "Subtypes:", "Errors:", "Given value", "Expected a <class 'NoneType")
+    noise = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Given value",
+        "Expected a <class 'NoneType",
+    )
     kept = [line for line in lines if line and not line.startswith(noise)]
     return "\n  ".join(kept) or message

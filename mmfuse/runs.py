@@ -19,6 +19,7 @@ _CHATTER = (
     "Restoring states from",
     "Restored all states from",
     "Loaded model weights from",
+    "Detected KeyboardInterrupt",
 )
 
 
