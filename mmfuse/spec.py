@@ -153,10 +153,13 @@ class TargetSpec:
     def predict(self, logits: Tensor) -> Tensor:
         """Turns scores into what a person reads: probabilities, or values in target units.
 
+        In float32 at least, as a year or a price rounded to bfloat16 would be another one.
+
         Shape:
             logits (..., out_dim) -> probabilities (..., K) with two columns for binary,
             (..., L) for multilabel, values (..., width) for regression.
         """
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.kind == "binary":
             positive = logits.sigmoid()
             return torch.cat([1 - positive, positive], dim=-1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
@@ -17,6 +21,31 @@ from torchmetrics.classification import (
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from mmfuse.spec import TargetSpec
+
+
+class CentredR2(R2Score):
+    """R2 of values taken relative to the training mean; NaN for fewer than two rows.
+
+    torchmetrics finds the variance as a difference of sums of squares, which for values far
+    from zero (years, say) float32 cannot tell from rounding.
+
+    Args:
+        centre: the training mean of each value.
+    """
+
+    centre: Tensor
+
+    def __init__(self, centre: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.tensor(centre), persistent=False)
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Adds rows."""
+        super().update(preds - self.centre, target - self.centre)
+
+    def compute(self) -> Tensor:
+        """R2 of all rows so far."""
+        return super().compute() if self.total > 1 else torch.full_like(self.centre[0], torch.nan)
 
 
 def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
@@ -47,14 +76,14 @@ def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
     elif spec.kind == "multilabel":
         labels = len(spec.classes)
         metrics = {
-            "accuracy": MultilabelAccuracy(labels),
-            "f1": MultilabelF1Score(labels),
-            "auroc": MultilabelAUROC(labels),
+            "accuracy": MultilabelAccuracy(labels, ignore_index=-1),
+            "f1": MultilabelF1Score(labels, ignore_index=-1),
+            "auroc": MultilabelAUROC(labels, ignore_index=-1),
         }
     else:
         metrics = {
             "mae": MeanAbsoluteError(),
             "rmse": MeanSquaredError(squared=False, num_outputs=1),
-            "r2": R2Score(),
+            "r2": CentredR2(spec.mean or (0.0,)),
         }
     return MetricCollection(metrics, prefix=prefix)

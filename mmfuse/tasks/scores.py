@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -16,23 +17,23 @@ from mmfuse.tasks.metrics import metrics_for
 
 
 class Scores:
-    """Running means of named losses."""
+    """Running means of named losses, each over the batches that gave it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._rows = 0
+        self._rows: Counter[str] = Counter()
 
     def add(self, losses: Mapping[str, Tensor], rows: int) -> None:
         """Adds a batch's mean losses."""
         for name, value in losses.items():
             weighted = value.detach() * rows
             self._sums[name] = self._sums[name] + weighted if name in self._sums else weighted
-        self._rows += rows
+            self._rows[name] += rows
 
     def mean(self, prefix: str) -> dict[str, Tensor]:
         """The mean over rows of each loss, and an empty start for the next epoch."""
-        means = {prefix + name: total / max(self._rows, 1) for name, total in self._sums.items()}
-        self._sums, self._rows = {}, 0
+        means = {prefix + n: total / max(self._rows[n], 1) for n, total in self._sums.items()}
+        self._sums, self._rows = {}, Counter()
         return means
 
     @staticmethod
@@ -91,16 +92,22 @@ class SplitScores:
 
 
 def comparable(spec: TargetSpec, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Predictions and labels as torchmetrics takes them, rows without a label left out."""
+    """Predictions and labels as torchmetrics takes them, rows without a label left out.
+
+    Of several labels an unknown one is -1, which the metrics leave out by itself; of several
+    values to regress a row counts when all are known.
+    """
     predicted = spec.predict(logits)
     if spec.kind in ("binary", "multiclass"):
         known = target >= 0
         predicted = predicted[:, 1] if spec.kind == "binary" else predicted
         return predicted[known], target[known]
     target = target.unsqueeze(-1) if target.dim() < predicted.dim() else target
-    known = target.isfinite().all(dim=-1)
-    wanted = target[known]
+    finite = target.isfinite()
     if spec.kind == "multilabel":
-        return predicted[known], wanted.long()
+        known = finite.any(dim=-1)
+        return predicted[known], torch.where(finite, target, -1)[known].long()
+    known = finite.all(dim=-1)
+    wanted = target[known]
     # The regression metrics want (rows,) for one value a row.
     return predicted[known].squeeze(-1), wanted.to(predicted.dtype).squeeze(-1)
