@@ -68,7 +68,7 @@ def _from_numbers(
         )
     spec = ModalitySpec.of(value.shape[1:])
     spec = ModalitySpec(kind or spec.kind, spec.shape)
-    flat = np.ascontiguousarray(value.reshape(len(value), -1), dtype=np.float32)
+    flat = np.ascontiguousarray(value.reshape(len(value), spec.size), dtype=np.float32)
     if absent is None:
         absent = np.asarray(np.isnan(flat).all(axis=1))
     column = pa.FixedSizeListArray.from_arrays(
