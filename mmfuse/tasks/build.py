@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mmfuse.encoder import Encoder
@@ -24,7 +25,8 @@ def default_encoder(name: str, spec: ModalitySpec) -> type[Encoder]:
         ConfigError: no known encoder is the default for the kind.
     """
     for cls in known(Encoder).values():
-        if issubclass(cls, Encoder) and spec.kind in cls.default_for:
+        # Its own claim, not an inherited one: a variant of the default must not replace it.
+        if spec.kind in cls.__dict__.get("default_for", ()):
             return cls
     raise ConfigError(f"Modality {name!r} ({spec.kind}) has no default encoder; name one.")
 
@@ -51,7 +53,7 @@ def build_model(
     if set(encoders) != set(spec.modalities):
         raise UnknownModalityError(
             f"Encoders are named for {list(encoders)}, the data has {list(spec.modalities)}. "
-            "Name one encoder for each modality of the data."
+            f"{_hint(encoders, spec)}Name one encoder for each modality of the data."
         )
     built = {
         m: _called(factory(Encoder, e), spec.modalities[m], f"Encoder of {m!r}")
@@ -59,6 +61,12 @@ def build_model(
     }
     dims = {m: e.out_dim for m, e in built.items()}
     return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
+
+
+def _hint(encoders: Iterable[str], spec: DataSpec) -> str:
+    unknown = [m for m in encoders if m not in spec.modalities]
+    nearest = {m: difflib.get_close_matches(m, spec.modalities, n=1) for m in unknown}
+    return "".join(f"{m!r} may be {found[0]!r}. " for m, found in nearest.items() if found)
 
 
 def _called(make: Callable[..., Any], argument: Any, what: str) -> Any:

@@ -26,12 +26,11 @@ def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.Data
     Returns:
         ``row``; for each classified target ``<target>`` (the class) and
         ``<target>_<class>`` (its probability); for several labels at once only the
-        probabilities; for regression the value. With one target a class column is called
-        by the class alone.
+        probabilities; for regression the value, or ``<target>_0`` and so on for several.
     """
-    batches = list(outputs)
-    joined = {k: torch.cat([b[k] for b in batches]).float().cpu().numpy() for k in batches[0]}
-    columns: dict[str, Any] = {"row": joined["row"].astype("int64")}
+    batches = list(outputs) or [_no_rows(spec)]  # a process among many may have no batch
+    joined = {k: torch.cat([b[k] for b in batches]).cpu().numpy() for k in batches[0]}
+    columns: dict[str, Any] = {"row": joined["row"]}
     for name, target in spec.targets.items():
         values = joined[name]
         if target.kind in ("binary", "multiclass"):
@@ -43,6 +42,11 @@ def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.Data
         else:
             columns |= {f"{name}_{k}": values[:, k] for k in range(target.width)}
     return pd.DataFrame(columns).drop_duplicates("row").sort_values("row", ignore_index=True)
+
+
+def _no_rows(spec: DataSpec) -> dict[str, Tensor]:
+    scores = {t: s.predict(torch.empty(0, s.out_dim)) for t, s in spec.targets.items()}
+    return {"row": torch.empty(0, dtype=torch.long), **scores}
 
 
 class PredictionWriter(L.Callback):
