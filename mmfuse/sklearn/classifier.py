@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from mmfuse.data.targets import RawTarget
 from mmfuse.errors import DataError
-from mmfuse.sklearn.estimator import TARGET, FusionEstimator
+from mmfuse.sklearn.estimator import FusionEstimator
 from mmfuse.sklearn.targets import check_target
 from mmfuse.spec import TargetKind
 
@@ -98,7 +97,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
 
     @property
     def _is_multilabel(self) -> bool:
-        return self.model_.spec.targets[TARGET].kind == "multilabel"
+        return self._target_spec.kind == "multilabel"
 
     def _learn_target(self, y: Any) -> tuple[RawTarget, np.ndarray, tuple[str, ...]]:
         labels = check_target(self, y)
@@ -125,7 +124,8 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
         if self._is_multilabel:
             return RawTarget(np.asarray(labels, dtype=float))
         # The model knows classes by name; a name is never mistaken for "unknown", as -1 is.
-        return RawTarget(np.array([str(v) for v in pd.Series(labels).to_numpy()], dtype=object))
+        names = dict(zip(self.classes_.tolist(), self._target_spec.classes, strict=True))
+        return RawTarget(np.array([names.get(v, str(v)) for v in labels.tolist()], dtype=object))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

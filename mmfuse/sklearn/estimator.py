@@ -33,7 +33,7 @@ from mmfuse.robustness import RobustnessResult, evaluate
 from mmfuse.sklearn.arrays import MultimodalArrays
 from mmfuse.sklearn.inputs import SourceData, columns_of, source_of, spelled_out
 from mmfuse.sklearn.training import draw_split, quiet, train
-from mmfuse.spec import DataSpec, ModalitySpec
+from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
 
 TARGET = "y"
 #: What the columns of a plain array or frame are called as a modality.
@@ -180,15 +180,18 @@ class FusionEstimator(BaseEstimator, ABC):
     def _predict(self, X: Any) -> np.ndarray:
         """Probabilities or values ``(N, K)``, float32 as everything that the model computes."""
         check_is_fitted(self, "model_")
-        model = self.model_
-        target = model.spec.targets[TARGET]
-        data = self._data(self._source(X, model.spec))
-        data.adopt(model.spec)
-        data.attach(model.preprocess)
+        data = self._data(self._source(X, self.model_.spec))
+        data.adopt(self.model_.spec)
+        data.attach(self.model_.preprocess)
         with quiet():
             device = L.Fabric(accelerator=self.accelerator, devices=1).device
-        found = [target.predict(logits.double()) for logits in self._logits(data, device)]
+        predict = self._target_spec.predict
+        found = [predict(logits.double()) for logits in self._logits(data, device)]
         return torch.cat(found).float().numpy()
+
+    @property
+    def _target_spec(self) -> TargetSpec:
+        return self.model_.spec.targets[TARGET]
 
     def _logits(self, data: SourceData, device: torch.device) -> Iterator[torch.Tensor]:
         model = self.model_.to(device)

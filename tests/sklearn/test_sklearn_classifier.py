@@ -51,6 +51,7 @@ def test_digits_from_quadrants_are_read_about_as_well_as_by_logistic_regression(
         [2, 10],
         [0.0, 2.0],
         np.array(["b", "a"], dtype=object),
+        ["u", "longer"],
         ["low", "middle", "high"],
     ],
     ids=str,
@@ -283,6 +284,7 @@ def test_robustness_scores_the_rows_given(model, two_modalities):
     assert complete["value"].item() == pytest.approx(model.score(X, labels))
     value = result.conditions.query("family == 'value_mnar'")["realised_rate"]
     assert value.between(0.2, 0.6).all()  # the rows' own quantiles decide
+    assert result.meta["targets"]["y"]["classes"] == ["u", "v"]
     assert result.meta["trained_with"] == {"missing": "none", "modality_dropout": "none"}
 
 
