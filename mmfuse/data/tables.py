@@ -94,7 +94,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         return readers[path.suffix](path)
     except Exception as error:  # damaged bytes raise whatever their reader trips over
-        raise DataError(f"{path} cannot be read: {str(error).strip()}. Is the file whole?") from error
+        raise DataError(
+            f"{path} cannot be read: {str(error).strip()}. Is the file whole?"
+        ) from error
 
 
 def source_from_frame(

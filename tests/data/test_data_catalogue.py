@@ -1,0 +1,158 @@
+"""The catalogue: named data sets are what they say, and say where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from mmfuse.data import CATALOGUE, CatalogueData
+from mmfuse.errors import ConfigError, DataError, MissingFileError
+
+MIRRORED = [name for name, entry in CATALOGUE.items() if entry.file]
+
+
+def sizes(data: CatalogueData) -> tuple[int, ...]:
+    return tuple(len(data.rows(split)) for split in ("train", "val", "test"))
+
+
+def test_digits_are_four_quadrants_of_one_image() -> None:
+    data = CatalogueData("digits_quadrants")
+    assert {m: s.shape for m, s in data.spec.modalities.items()} == {
+        "upper_left": (16,),
+        "upper_right": (16,),
+        "lower_left": (16,),
+        "lower_right": (16,),
+    }
+    assert data.spec.targets["digit"].classes == tuple("0123456789")
+    assert sum(sizes(data)) == 1797
+
+
+def test_quadrants_make_up_the_digit_again() -> None:
+    batch = CatalogueData("digits_quadrants").dataset("train").__getitems__([3, 1000])
+    quadrants = [batch.inputs[m].view(2, 4, 4) for m in batch.modalities]
+    upper, lower = (torch.cat(quadrants[i : i + 2], dim=2) for i in (0, 2))
+    expected = torch.from_numpy(load_digits().images[[3, 1000]]).float()
+    assert torch.equal(torch.cat([upper, lower], dim=1), expected)
+
+
+def test_breast_cancer_has_three_blocks_of_ten() -> None:
+    data = CatalogueData("breast_cancer_blocks")
+    assert {m: s.shape for m, s in data.spec.modalities.items()} == {
+        "mean": (10,),
+        "error": (10,),
+        "worst": (10,),
+    }
+    assert data.spec.targets["diagnosis"].classes == ("benign", "malignant")
+    assert sum(sizes(data)) == 569
+    labels = data.dataset("train").__getitems__(range(569)).target["diagnosis"]
+    assert labels.bincount().tolist() == [357, 212]
+
+
+def test_every_entry_says_what_it_is_and_under_which_terms() -> None:
+    for entry in CATALOGUE.values():
+        assert entry.what
+        assert entry.licence
+        if entry.file:
+            assert len(entry.sha256) == 64
+            assert entry.address
+
+
+# What is refused.
+
+
+def test_an_unknown_name_is_met_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"Did you mean 'rosmap'\?.*digits_quadrants"):
+        CatalogueData("rosmaps")
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_a_set_that_is_not_at_hand_says_where_to_get_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MMFUSE_DATA", raising=False)
+    with pytest.raises(MissingFileError) as caught:
+        CatalogueData(name).setup()
+    for part in (name, "MMFUSE_DATA is not set", CATALOGUE[name].file, CATALOGUE[name].address):
+        assert part in str(caught.value)
+    monkeypatch.setenv("MMFUSE_DATA", str(tmp_path))
+    with pytest.raises(MissingFileError, match=f"there is no {tmp_path}"):
+        CatalogueData(name).setup()
+
+
+def test_a_file_of_another_content_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "rosmap").mkdir()
+    (tmp_path / "rosmap" / "rosmap.npz").write_bytes(b"another version")
+    monkeypatch.setenv("MMFUSE_DATA", str(tmp_path))
+    found = hashlib.sha256(b"another version").hexdigest()
+    with pytest.raises(DataError, match=f"{found}, expected {CATALOGUE['rosmap'].sha256}"):
+        CatalogueData("rosmap").setup()
+
+
+# Sets of the mirror, against the numbers that their sources publish.
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("MMFUSE_DATA"), reason="MMFUSE_DATA is not set")
+class TestMirror:
+    def test_rosmap_is_the_mogonet_split(self) -> None:
+        data = CatalogueData("rosmap", val=0)
+        assert sizes(data) == (245, 0, 106)
+        assert {m: s.shape for m, s in data.spec.modalities.items()} == {
+            "mrna": (200,),
+            "meth": (200,),
+            "mirna": (200,),
+        }
+        for split, counts in (("train", [118, 127]), ("test", [51, 55])):
+            labels = data.dataset(split).__getitems__(data.rows(split)).target["y"]
+            assert labels.bincount().tolist() == counts
+        assert data.dataset("train").present.all()
+
+    def test_handwritten_is_the_tmc_split(self) -> None:
+        assert sizes(CatalogueData("handwritten", val=0, on_duplicates="allow")) == (1600, 0, 400)
+        data = CatalogueData("handwritten", val=0)
+        assert sizes(data) == (1599, 0, 400)  # one digit is in both
+        assert {m: s.width for m, s in data.spec.modalities.items()} == {
+            "pix": 240,
+            "fou": 76,
+            "fac": 216,
+            "zer": 47,
+            "kar": 64,
+            "mor": 6,
+        }
+        labels = data.dataset("test").__getitems__(data.rows("test")).target["y"]
+        assert labels.bincount().tolist() == [40] * 10
+
+    def test_womens_clothing_keeps_its_natural_gaps(self) -> None:
+        data = CatalogueData("womens_clothing", on_duplicates="allow")
+        assert sizes(data) == (18788, 2349, 2349)
+        absent = (~data.dataset("train").present).sum(0).tolist()
+        gaps = dict(zip(data.spec.modalities, absent, strict=True))
+        assert gaps == {"title": 3810, "review": 845, "categories": 14, "numbers": 0}
+        assert data.spec.modalities["categories"].columns == (
+            "Division Name",
+            "Department Name",
+            "Class Name",
+        )
+        labels = data.dataset("train").__getitems__(range(23486)).target["recommended"]
+        assert labels.float().mean().item() == pytest.approx(0.82, abs=0.005)
+
+    def test_doubles_leave_the_training_rows(self) -> None:
+        every = CatalogueData("womens_clothing", on_duplicates="allow")
+        data = CatalogueData("womens_clothing")
+        assert len(data.rows("test")) == len(every.rows("test"))
+        # Reviews without a text, for the most part, and alike in all else.
+        assert len(every.rows("train")) - len(data.rows("train")) == 97
+
+    def test_stars_can_be_left_out(self) -> None:
+        columns = [
+            CatalogueData(name).spec.modalities["numbers"].columns
+            for name in ("womens_clothing", "womens_clothing_without_rating")
+        ]
+        assert [c for c in columns[0] if c not in columns[1]] == ["Rating"]
