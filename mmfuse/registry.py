@@ -33,8 +33,9 @@ def import_all() -> None:
     """
     for module in _OWN:
         importlib.import_module(module)
+    installed = entry_points()  # once: it reads the metadata of every installed package
     for group in GROUPS:
-        for point in entry_points(group=group):
+        for point in installed.select(group=group):
             try:
                 point.load()
             except (ImportError, AttributeError) as error:

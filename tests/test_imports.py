@@ -46,6 +46,7 @@ TOP = {
     "cli": set(),
     "lightning_cli": {"cli"},
     "trainer": {"lightning_cli"},
+    "sklearn": set(),
     "testing": set(),
 }
 
