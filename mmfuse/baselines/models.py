@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,11 +36,12 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
         ``TargetSpec.predict`` gives them
     """
     if spec.kind in ("binary", "multiclass"):
-        model = _classifier(variant, seed).fit(x, y)
-        return lambda rows: model.predict_proba(rows)
+        count = 2 if spec.kind == "binary" else len(spec.classes)
+        return _probabilities(variant, x, y, count, seed)
     known = [(one, np.isfinite(one)) for one in y.reshape(len(y), -1).T]
     if spec.kind == "multilabel":
-        predictors = [_label(variant, x[rows], one[rows], seed) for one, rows in known]
+        labels = [_probabilities(variant, x[rows], one[rows], 2, seed) for one, rows in known]
+        predictors = [functools.partial(_positive, label) for label in labels]
     else:
         predictors = [
             _regressor(variant, seed).fit(x[rows], one[rows]).predict for one, rows in known
@@ -57,8 +59,18 @@ def _regressor(variant: str, seed: int) -> Any:
     return Ridge() if variant == LINEAR else HistGradientBoostingRegressor(random_state=seed)
 
 
-def _label(variant: str, x: Any, y: np.ndarray, seed: int) -> Predict:
-    if len(np.unique(y)) == 1:
-        return lambda rows: np.full(rows.shape[0], y[0])
-    model = _classifier(variant, seed).fit(x, y)
-    return lambda rows: model.predict_proba(rows)[:, 1]
+def _probabilities(variant: str, x: Any, y: np.ndarray, count: int, seed: int) -> Predict:
+    """A column for each of ``count`` classes, zero for those that ``y`` lacks."""
+    found = np.unique(y).astype(int)
+    model = _classifier(variant, seed).fit(x, y) if len(found) > 1 else None
+
+    def predict(rows: Any) -> np.ndarray:
+        shares = np.zeros((rows.shape[0], count))
+        shares[:, found] = 1.0 if model is None else model.predict_proba(rows)
+        return shares
+
+    return predict
+
+
+def _positive(predict: Predict, rows: Any) -> np.ndarray:
+    return predict(rows)[:, 1]
