@@ -22,6 +22,7 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.objectives import Objective
 from mmfuse.registry import import_all, resolve
+from mmfuse.runs import hush
 from mmfuse.tasks.predictions import PredictionWriter
 from mmfuse.trainer import Trainer
 
@@ -61,6 +62,9 @@ class MmfuseCLI(LightningCLI):
         """A model needs no class_path: it is the supervised task unless it says otherwise."""
         parser.set_defaults({"model": {"class_path": "mmfuse.tasks.SupervisedTask"}})
 
+    def _parse_ckpt_path(self) -> None:
+        """Lightning looks here for hyperparameters; our checkpoints describe the model instead."""
+
     def before_predict(self) -> None:
         """Predictions go to a file in the run's folder."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -97,6 +101,7 @@ def run(args: Sequence[str]) -> None:
         MmfuseError: a mistake in the configuration, the data or the checkpoint.
         KeyboardInterrupt: the run was interrupted, and has been closed in order.
     """
+    hush()
     # The words are sys.argv's own, or a test's.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     import_all()  # so that the short class names of every installed package are known

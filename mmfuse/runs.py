@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from mmfuse.errors import MissingFileError, OutputError
 
 _CHATTER = (
+    "Seed set to",  # run.json says so
     "Tip:",
     "GPU available",
     "TPU available",
@@ -29,9 +30,8 @@ def _is_worth_saying(record: logging.LogRecord) -> bool:
 
 def hush() -> None:
     """Silences what Lightning says of itself in every run."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    if _is_worth_saying not in logger.filters:
-        logger.addFilter(_is_worth_saying)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(_is_worth_saying)  # the same filter is added once
     # Of Lightning and torch between themselves; nothing that a person can act on.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", message="You have overridden `on_before_batch_transfer`")

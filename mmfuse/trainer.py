@@ -303,6 +303,9 @@ class Trainer(L.Trainer):
         if ckpt_path in ("best", "last"):
             own: str = getattr(self.checkpoint_callback, f"{ckpt_path}_model_path", "")
             ckpt_path = own or newest_checkpoint(self.default_root_dir, str(ckpt_path))
-        if ckpt_path is not None and isinstance(datamodule, FusionDataModule):
-            datamodule.adopt(checkpoint.spec_of(ckpt_path))
-        return None if ckpt_path is None else str(ckpt_path)
+        if ckpt_path is None:
+            return None
+        spec = checkpoint.spec_of(ckpt_path)  # which refuses a file that is no checkpoint
+        if isinstance(datamodule, FusionDataModule):
+            datamodule.adopt(spec)
+        return str(ckpt_path)

@@ -1,0 +1,131 @@
+"""A person's mistakes: one sentence on the error stream, exit status 2, nothing left behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmfuse.cli import main
+
+CONFIG = {
+    "trainer": {"max_epochs": 1, "default_root_dir": "runs", "enable_progress_bar": False},
+    "model": {"fusion": "GatedFusion"},
+    "data": {"class_path": "CatalogueData", "init_args": {"name": "breast_cancer_blocks"}},
+}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return "config.yaml"
+
+
+def refused(capsys, *words):
+    assert main(list(words)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("mmfuse: ")
+    assert "Traceback" not in told
+    return told
+
+
+def test_help_lists_every_command(capsys):
+    assert main([]) == 0
+    told = capsys.readouterr().out
+    commands = ("fit", "validate", "test", "predict", "robustness", "compare", "list")
+    for command in commands:
+        assert f"\n  {command} " in told
+
+
+def test_a_mistyped_command_gets_the_nearest(capsys):
+    assert "Did you mean 'robustness'?" in refused(capsys, "robustnes")
+
+
+def test_a_mistyped_list_gets_the_nearest(capsys):
+    assert "Did you mean 'fusion'?" in refused(capsys, "list", "fusions")
+
+
+@pytest.mark.parametrize("kind", ["encoders", "fusion", "objectives", "missing", "data"])
+def test_list_says_what_each_component_does(capsys, kind):
+    assert main(["list", kind]) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--model.fusion=GatedFusoin", "Did you mean 'GatedFusion'?"),
+        ("--model.fusion.hiden=3", "Option 'hiden' is not accepted"),
+        ("--model.encoders={mean: MLPEncode}", "Did you mean 'MLPEncoder'?"),
+        ("--model.encoders={mean: MLPEncoder}", "the data has ['mean', 'error', 'worst']"),
+        ("--data.name=breast_cancer", "Did you mean 'breast_cancer_blocks'?"),
+        ("--data.val=1.5", "1.5"),
+        ("--data.missing=LabelMNR", "Did you mean 'LabelMNAR'?"),
+        ("--trainer.max_epochs=many", "max_epochs"),
+    ],
+)
+def test_a_wrong_option_is_named(config, capsys, option, told):
+    assert told in refused(capsys, "fit", "--config", config, option)
+
+
+def test_a_missing_configuration_is_named(capsys):
+    assert "nowhere.yaml" in refused(capsys, "fit", "--config", "nowhere.yaml")
+
+
+def test_a_missing_checkpoint_is_named(config, capsys):
+    words = ("robustness", "--config", config, "--ckpt_path")
+    assert "nowhere.ckpt" in refused(capsys, *words, "nowhere.ckpt")
+    assert "there is no run" in refused(capsys, *words, "best")
+
+
+def test_robustness_of_an_untrained_model_is_refused(config, capsys):
+    assert "no trained model" in refused(capsys, "robustness", "--config", config)
+
+
+def test_a_corrupt_checkpoint_is_refused(config, capsys):
+    Path("broken.ckpt").write_bytes(b"not a checkpoint")
+    for command in ("test", "predict", "robustness", "fit"):
+        told = refused(capsys, command, "--config", config, "--ckpt_path", "broken.ckpt")
+        assert "broken.ckpt" in told
+
+
+def test_a_checkpoint_of_another_model_is_refused(config, capsys):
+    assert main(["fit", "--config", config]) == 0
+    words = ["test", "--config", config, "--ckpt_path", "best", "--model.fusion=MeanFusion"]
+    told = refused(capsys, *words)
+    assert "GatedFusion" in told
+    assert "MeanFusion" in told
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_before_any_work(config, capsys):
+    Path("taken").write_text("a file stands where the folder should be")
+    told = refused(capsys, "fit", "--config", config, "--trainer.default_root_dir=taken/runs")
+    assert "taken" in told
+    assert main(["fit", "--config", config]) == 0
+    words = ("robustness", "--config", config, "--ckpt_path", "best", "--out", "taken/report")
+    assert "taken/report" in refused(capsys, *words)
+    assert Path("taken").read_text().startswith("a file stands")
+
+
+def test_an_interrupted_run_says_how_to_go_on(config):
+    script = "import sys; from mmfuse.cli import main; sys.exit(main())"
+    words = ["fit", "--config", config, "--trainer.max_epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *words],
+        stderr=subprocess.PIPE,
+        # A shell's background jobs ignore Ctrl-C, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 120
+    while not list(Path("runs").glob("*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130, told
+    assert told.strip().endswith("give the same command with --ckpt_path last")
+    words = ["fit", "--config", config, "--ckpt_path=last", "--trainer.max_time=00:00:00:01"]
+    assert main(words) == 0
