@@ -125,7 +125,8 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
             return RawTarget(np.asarray(labels, dtype=float))
         # The model knows classes by name; a name is never mistaken for "unknown", as -1 is.
         names = dict(zip(self.classes_.tolist(), self._target_spec.classes, strict=True))
-        return RawTarget(np.array([names.get(v, str(v)) for v in labels.tolist()], dtype=object))
+        coded = np.array([names.get(v, str(v)) for v in labels.tolist()], dtype=object)
+        return RawTarget(coded, self._target_spec.kind)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

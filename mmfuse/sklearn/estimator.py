@@ -29,6 +29,7 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.model import FusionModel
 from mmfuse.objectives import Objective
+from mmfuse.recorded import describe
 from mmfuse.robustness import RobustnessResult, evaluate
 from mmfuse.sklearn.arrays import MultimodalArrays
 from mmfuse.sklearn.inputs import SourceData, columns_of, source_of, spelled_out
@@ -170,8 +171,8 @@ class FusionEstimator(BaseEstimator, ABC):
         data.adopt(self.model_.spec)
         data.attach(self.model_.preprocess)
         told = {
-            "missing": "none" if self.missing is None else type(self.missing).__name__,
-            "modality_dropout": self.modality_dropout or "none",
+            "missing": describe(self.missing) if self.missing else None,
+            "modality_dropout": self.modality_dropout or None,
         }
         options = {"trained_with": told, **options}
         batches = data.loader("train", missing=None)

@@ -285,7 +285,14 @@ def test_robustness_scores_the_rows_given(model, two_modalities):
     value = result.conditions.query("family == 'value_mnar'")["realised_rate"]
     assert value.between(0.2, 0.6).all()  # the rows' own quantiles decide
     assert result.meta["targets"]["y"]["classes"] == ["u", "v"]
-    assert result.meta["trained_with"] == {"missing": "none", "modality_dropout": "none"}
+    assert result.meta["trained_with"] == {"missing": None, "modality_dropout": None}
+
+
+def test_robustness_knows_many_classes_in_few_rows(model):
+    X = {"a": np.eye(60).repeat(2, axis=0)}
+    y = np.arange(60).repeat(2)
+    result = model.fit(X, y).robustness({"a": X["a"][::2]}, y[::2], bootstrap=0)
+    assert result.meta["rows"] == 60
 
 
 # Mistakes.
