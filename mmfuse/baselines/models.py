@@ -44,7 +44,7 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
         predictors = [functools.partial(_positive, label) for label in labels]
     else:
         predictors = [
-            _regressor(variant, seed).fit(x[rows], one[rows]).predict for one, rows in known
+            _fit(_regressor(variant, seed), x[rows], one[rows]).predict for one, rows in known
         ]
     return lambda rows: np.stack([predict(rows) for predict in predictors], axis=1)
 
@@ -59,10 +59,17 @@ def _regressor(variant: str, seed: int) -> Any:
     return Ridge() if variant == LINEAR else HistGradientBoostingRegressor(random_state=seed)
 
 
+def _fit(model: Any, x: Any, y: np.ndarray) -> Any:
+    if isinstance(x, np.ndarray) and (empty := np.isnan(x).all(axis=0)).any():
+        # Trees refuse a column in which no training row has a value; a constant they never split.
+        x = np.where(empty, 0.0, x)
+    return model.fit(x, y)
+
+
 def _probabilities(variant: str, x: Any, y: np.ndarray, count: int, seed: int) -> Predict:
     """A column for each of ``count`` classes, zero for those that ``y`` lacks."""
     found = np.unique(y).astype(int)
-    model = _classifier(variant, seed).fit(x, y) if len(found) > 1 else None
+    model = _fit(_classifier(variant, seed), x, y) if len(found) > 1 else None
 
     def predict(rows: Any) -> np.ndarray:
         shares = np.zeros((rows.shape[0], count))
