@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -79,6 +79,7 @@ def test_series_of_unequal_length_are_padded_to_the_batch() -> None:
     assert torch.equal(tokens.values[2], torch.full((4, 2), 3.0))
 
 
+@settings(max_examples=50, deadline=None)
 @given(present=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=3, max_size=12))
 def test_any_pattern_of_absence_reaches_the_batch(present: list[tuple[bool, bool]]) -> None:
     # One row of each side must be there, or set-up rightly refuses.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfuse.data import ArrayData
@@ -106,6 +106,7 @@ def test_labels_weigh_their_positives_by_negatives_over_positives() -> None:
     assert found.weights == pytest.approx((2 / 6, 6 / 2))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["x", "y", "z", None]), min_size=6, max_size=20))
 def test_codes_read_back_as_the_labels(labels: list[str | None]) -> None:
     labels = [*labels, "x", "y"]
