@@ -72,7 +72,7 @@ def test_the_parts_of_a_dict_give_the_split(tmp_path: Path) -> None:
         for name, rows in parts.items()
     }
     datasets.DatasetDict(made).save_to_disk(tmp_path / "saved")
-    data = HFData(str(tmp_path / "saved"), {"vector": "vector"})
+    data = HFData(str(tmp_path / "saved"), {"vector": "vector"}, val=0)
     assert [data.rows(s).tolist() for s in ("train", "val", "test")] == [[0, 1, 2], [3], [4, 5]]
     shown = data.dataset("train").__getitems__([5, 0, 3]).inputs["vector"]
     assert shown.tolist() == [COLUMNS["vector"][i] for i in (5, 0, 3)]

@@ -89,6 +89,19 @@ def test_an_interrupted_epoch_goes_on_where_it_stopped() -> None:
     assert [b.index.tolist() for b in resumed] == whole  # the epoch after is whole again
 
 
+def test_an_epoch_may_be_interrupted_twice() -> None:
+    whole = [b.index.tolist() for b in make().train_dataloader()]
+    state = {"epoch": 0, "batches": 2}
+    for _ in range(2):
+        loader = make().train_dataloader()
+        loader.load_state_dict(state)
+        next(iter(loader))
+        state = loader.state_dict()
+    assert state == {"epoch": 0, "batches": 4}
+    loader.load_state_dict(state)
+    assert [b.index.tolist() for b in loader] == whole[4:]
+
+
 @pytest.mark.parametrize("rows", [1, 2, 5, 8, 23])
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_processes_share_training_rows_evenly(rows: int, world: int) -> None:
@@ -144,6 +157,22 @@ def test_test_rows_have_their_own_simulator() -> None:
     assert torch.equal(mask_of(data, "test", False)[:, :2], natural[50:, :2])
     assert not mask_of(data, "test", False)[:, 2].any()
     assert torch.equal(mask_of(make(missing=MCAR(0.9)), "test", False), natural[50:])
+
+
+def test_a_value_is_its_place_among_present_training_values() -> None:
+    rows = [[1.0], [2.0], None, [2.0], [4.0], [2.0], [9.0]]
+    split = ["train"] * 5 + ["test"] * 2
+    data = ArrayData({"a": rows}, split=split, val=0, on_duplicates="allow")
+    expected = [0.5 / 4, 2 / 4, 0.5, 2 / 4, 3.5 / 4]  # ties share the middle of their places
+    assert data.facts("train").value[:, 0].tolist() == pytest.approx(expected)
+    assert data.facts("test").value[:, 0].tolist() == pytest.approx([2 / 4, 1])
+
+
+def test_the_group_of_a_regression_row_is_its_side_of_the_training_median() -> None:
+    target = [0.5, 1.5, 2.5, float("nan"), 99.5, 1.0]
+    data = ArrayData({"a": np.eye(6)}, target, split=["train"] * 3 + ["test"] * 3, val=0)
+    assert data.facts("train").group.tolist() == [0, 0, 1]
+    assert data.facts("test").group.tolist() == [-1, 1, 0]
 
 
 def test_statistics_and_facts_do_not_see_simulated_absence() -> None:

@@ -51,6 +51,12 @@ def test_draws_follow_the_seed() -> None:
     assert first == again != other
 
 
+def test_validation_rows_of_a_given_split_follow_the_seed() -> None:
+    given = np.array(["train"] * 60 + ["test"] * 20)
+    first, again, other = (split_rows(80, given, seed=s)["val"].tolist() for s in (3, 3, 4))
+    assert first == again != other
+
+
 def test_draws_are_stratified() -> None:
     labels = np.array([0] * 80 + [1] * 15 + [2] * 5)
     parts = split_rows(100, labels=labels)
