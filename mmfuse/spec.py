@@ -195,6 +195,11 @@ class DataSpec:
                 f"{taken} cannot name a modality or target: torch keeps the names of its own "
                 "methods, dots, and the empty name for itself. Rename."
             )
+        if "row" in self.targets:
+            raise DataError(
+                "A target cannot be called 'row': predictions keep the row numbers under that "
+                "name. Rename the target."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for a checkpoint or a file."""

@@ -176,3 +176,9 @@ def test_a_name_that_torch_cannot_hold_is_refused(name, place):
     }
     with pytest.raises(DataError, match=r"[Rr]ename"):
         DataSpec(**held)
+
+
+def test_a_target_may_not_take_the_place_of_the_row_numbers():
+    DataSpec({"row": ModalitySpec.of(1)})
+    with pytest.raises(DataError, match=r"target cannot be called 'row'.*Rename"):
+        DataSpec({}, {"row": TargetSpec("regression")})
