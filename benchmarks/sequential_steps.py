@@ -87,7 +87,7 @@ def main() -> None:
         reference(list(inputs.values()), present, y).backward()
 
     compare(
-        f"Sequential step, forward and backward: {MODALITIES} modalities, batch {ROWS}, 30 % absent",
+        f"Sequential step, both passes: {MODALITIES} modalities, batch {ROWS}, 30 % absent",
         {
             "mmfuse": lambda: seconds(ours, repeats=10),
             "step by step": lambda: seconds(plain, repeats=10),

@@ -60,9 +60,11 @@ def markdown(summary: pd.DataFrame, metrics: list[str] | None = None) -> str:
     first = shown["condition"].iloc[0]
     columns: list[tuple[str, str, str, str]] = []
     keys = ["protocol", "condition", "target", "metric"]
-    for protocol, condition, target, metric in shown[keys].drop_duplicates().to_numpy(str):
-        if metric == metrics[0] or condition == first:
-            columns.append((protocol, condition, target, metric))
+    found = [tuple(map(str, key)) for key in shown[keys].drop_duplicates().to_numpy()]
+    protocols = list(dict.fromkeys(p for p, *_ in found))
+    for p, c, t, m in sorted(found, key=lambda k: (protocols.index(k[0]), metrics.index(k[3]))):
+        if m == metrics[0] or c == first:
+            columns.append((p, c, t, m))
     many = shown["protocol"].nunique() > 1
     headers = [
         " ".join(

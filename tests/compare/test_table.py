@@ -58,7 +58,7 @@ def test_the_summary_has_mean_and_seeds_of_every_cell(lines):
 def test_the_table_shows_the_first_metric_everywhere_and_the_others_once(lines):
     text = markdown(summarise(lines), ["accuracy", "auroc"])
     header = text.splitlines()[0]
-    assert header == "| model | accuracy | auroc | accuracy flipped | parameters | s / epoch |"
+    assert header == "| model | accuracy | accuracy flipped | auroc | parameters | s / epoch |"
     assert "| sequential | 0.810 ± 0.025 |" in text
     assert "over 3 seeds" in text
 
