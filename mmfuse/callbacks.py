@@ -1,4 +1,4 @@
-"""Callbacks that every run has: exact resuming, and a record of what ran."""
+"""Callbacks that every run has: exact resuming, checkpoints, and a record of what ran."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 import mmfuse
+from mmfuse.data import FusionDataModule
 from mmfuse.files import write_json
 from mmfuse.model import FusionModel
 
@@ -51,6 +52,40 @@ class ExactResume(Callback):
         if "cuda" in self._pending and torch.cuda.is_available():
             torch.cuda.set_rng_state_all([s.cpu() for s in self._pending["cuda"]])
         self._pending = None
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps ``best.ckpt`` and ``last.ckpt``; without validation rows the last one is the best.
+
+    Args:
+        monitor: the logged value that chooses the best checkpoint.
+        mode: ``min`` or ``max``.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        super().__init__(
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_last=True,
+            enable_version_counter=False,
+        )
+        self._wanted = monitor
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's, whether or not there are validation rows."""
+        return self._generate_state_key(monitor=self._wanted, mode=self.mode)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Waits for no validation score that will not come."""
+        super().setup(trainer, pl_module, stage)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if stage != "fit" or not isinstance(data, FusionDataModule):
+            return
+        is_validated = trainer.limit_val_batches != 0 and len(data.rows("val")) > 0
+        waits = self._wanted.startswith("val/") and not is_validated
+        self.monitor = None if waits else self._wanted
 
 
 def versions() -> dict[str, str]:

@@ -37,6 +37,10 @@ def hush() -> None:
     warnings.filterwarnings("ignore", message="You have overridden `on_before_batch_transfer`")
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # Data without validation rows gives no validation loader.
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    # Of a loader without a DataModule, which the task refuses a moment later.
+    warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no")
 
 
 def loggers(root: str) -> list[Logger]:

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 
 from mmfuse import checkpoint
-from mmfuse.callbacks import ExactResume, RunRecord
+from mmfuse.callbacks import BestCheckpoint, ExactResume, RunRecord
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
@@ -32,8 +32,8 @@ class Trainer(L.Trainer):
 
     Every run has one folder, ``<default_root_dir>/version_<n>``: its configuration (from
     the command line), ``run.json``, ``rows.parquet`` (splits and realised masks),
-    ``metrics.csv``, TensorBoard events, and ``checkpoints/best.ckpt`` (lowest ``monitor``)
-    and ``checkpoints/last.ckpt``.
+    ``metrics.csv``, TensorBoard events, and ``checkpoints/best.ckpt`` (lowest ``monitor``;
+    the last one where no rows validate) and ``checkpoints/last.ckpt``.
 
     Args:
         max_epochs: passes over the training rows.
@@ -68,15 +68,7 @@ class Trainer(L.Trainer):
         extra = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         own: list[Callback] = [ExactResume(), RunRecord()]
         if enable_checkpointing and not any(isinstance(c, ModelCheckpoint) for c in extra):
-            own.append(
-                ModelCheckpoint(
-                    filename="best",
-                    monitor=monitor,
-                    mode=monitor_mode,
-                    save_last=True,
-                    enable_version_counter=False,
-                )
-            )
+            own.append(BestCheckpoint(monitor, monitor_mode))
         self._options = {
             "max_epochs": max_epochs,
             "monitor": monitor,

@@ -188,8 +188,13 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         return self.loader("train", is_training=True)
 
     def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
-        """Validation batches; none when no share was asked for."""
-        return self.loader("val") if len(self.rows("val")) else []
+        """Validation batches; none to train with when no share was asked for.
+
+        Raises:
+            DataError: the split is empty, and ``Trainer.validate`` is to score it.
+        """
+        is_asked_for = self.trainer is not None and self.trainer.state.fn == "validate"
+        return self.loader("val") if is_asked_for or len(self.rows("val")) else []
 
     def test_dataloader(self) -> ResumableLoader:
         """Test batches."""
