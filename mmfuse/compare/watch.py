@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from typing import Any, cast
 
 import lightning as L
 import pandas as pd
-import torch
 
-from mmfuse.tasks import SupervisedTask
-from mmfuse.tasks.scores import SplitScores
+from mmfuse.data import FusionDataModule
+from mmfuse.model import FusionModel
+from mmfuse.robustness import complete, evaluate
+from mmfuse.robustness.metrics import HIGHER_IS_BETTER
 
 
 class EpochClock(L.Callback):
@@ -37,49 +39,38 @@ class EpochClock(L.Callback):
 
 
 class BestTestEpoch(L.Callback):
-    """Scores the test rows after every epoch and keeps the best: the dishonest protocol.
+    """Scores the complete test rows after every epoch and keeps the best: the dishonest protocol.
 
-    The best epoch is the one with the highest accuracy (lowest RMSE for regression) of the
-    first target. Nothing of it reaches training.
+    The best epoch is the one with the highest accuracy of the first target (lowest RMSE for
+    regression, highest AUROC for several labels). Nothing of it reaches training.
     """
 
     def __init__(self) -> None:
-        self._epochs: list[dict[str, float]] = []
+        self._epochs: list[pd.DataFrame] = []
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Scores the test rows with the weights of this moment."""
-        if trainer.sanity_checking:
-            return
-        task = cast(SupervisedTask, pl_module)
-        assert task.model is not None
-        scores = SplitScores(task.model.spec, "test")
-        with torch.no_grad():
-            for batch in trainer.datamodule.loader("test"):  # type: ignore[attr-defined]
-                batch = batch.to(task.device)
-                total, output, _ = task.losses(batch)
-                scores.update(output, batch, total)
-        found = scores.compute(task.device)
-        self._epochs.append({name: float(value) for name, value in found.items()})
-        self._targets = list(scores.spec.targets)
+        model = cast(FusionModel, pl_module.model)
+        data = cast(FusionDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        found = evaluate(
+            model,
+            data.loader("test"),
+            data.facts("test"),
+            [complete()],
+            bootstrap=0,
+            importance=False,
+        )
+        self._epochs.append(found.conditions[["condition", "target", "metric", "value"]])
 
     def best(self) -> pd.DataFrame:
         """The best epoch's scores: condition, target, metric, value."""
-        first = self._targets[0]
+        return max(self._epochs, key=_standing)
 
-        def standing(epoch: dict[str, float]) -> float:
-            named = {self._split(name): value for name, value in epoch.items()}
-            if (first, "accuracy") in named:
-                return named[first, "accuracy"]
-            return -named[first, "rmse"]
 
-        epoch = max(self._epochs, key=standing)
-        rows = [
-            {"condition": "complete", "target": t, "metric": m, "value": value}
-            for (t, m), value in ((self._split(n), v) for n, v in epoch.items())
-            if m != "loss"
-        ]
-        return pd.DataFrame(rows)
-
-    def _split(self, name: str) -> tuple[str, str]:
-        parts = name.split("/")[1:]
-        return (parts[0], parts[1]) if len(parts) == 2 else (self._targets[0], parts[0])
+def _standing(epoch: pd.DataFrame) -> float:
+    first = epoch[epoch["target"] == epoch["target"].iloc[0]].set_index("metric")["value"]
+    metric = next(m for m in ("accuracy", "rmse", "auroc") if m in first)
+    value = float(first[metric])
+    if math.isnan(value):
+        return -math.inf
+    return value if HIGHER_IS_BETTER[metric] else -value

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from mmfuse.errors import DataError
+from mmfuse.recorded import Recorded
 from mmfuse.spec import Kind
 
 
 @dataclass(frozen=True)
-class ColumnGroup:
+class ColumnGroup(Recorded):
     """The columns of one modality.
 
     Args:
@@ -28,6 +29,10 @@ class ColumnGroup:
     columns: str | list[str]
     kind: Kind | None = None
     categorical: tuple[str, ...] | list[str] = ()
+
+    def __post_init__(self) -> None:
+        # A dataclass makes its constructor too late for Recorded to see it.
+        object.__setattr__(self, "_arguments", dict(vars(self)))
 
 
 Groups = dict[str, str | list[str] | ColumnGroup]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from mmfuse.data import TableData
 from mmfuse.data.groups import ColumnGroup
 from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.recorded import rebuild
 
 ROWS = 6
 FRAME = pd.DataFrame(
@@ -188,3 +190,9 @@ def test_lists_do_not_mix_with_other_columns(tmp_path: Path) -> None:
 def test_an_empty_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one row"):
         TableData(write(tmp_path, ".csv", FRAME.iloc[:0]), MODALITIES, "label").setup()
+
+
+def test_the_record_holds_a_group_of_columns_in_plain_data(tmp_path: Path) -> None:
+    data = TableData(write(tmp_path, ".csv"), MODALITIES, "label", split="part")
+    recorded = json.loads(json.dumps(data.settings()))["init_args"]["modalities"]["note"]
+    assert rebuild(recorded) == MODALITIES["note"]
