@@ -20,7 +20,8 @@ class NumberColumn:
     """Rows of numbers of one shape, gathered from Arrow's own buffers without a copy before.
 
     Args:
-        column: fixed-size or variable lists of numbers, in any number of chunks.
+        column: fixed-size or variable lists of numbers, or of steps of one width, in any
+            number of chunks.
         shape: one row's shape; its size is every present row's length.
         name: the modality, for errors.
 
@@ -39,7 +40,12 @@ class NumberColumn:
 
     def _view(self, chunk: pa.Array, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A chunk's numbers as a grid of rows (or flat), and where each of its rows is."""
-        values = np.asarray(chunk.values.to_numpy(zero_copy_only=False))
+        inner, width_of_step = chunk.values, 1
+        if pa.types.is_nested(inner.type):
+            if inner.null_count:
+                raise DataError(f"Modality {name!r}: a step is null. Leave the step out.")
+            inner, width_of_step = inner.flatten(), self.shape[-1]
+        values = np.asarray(inner.to_numpy(zero_copy_only=False))
         if pa.types.is_fixed_size_list(chunk.type):
             width = chunk.type.list_size
             lengths = np.full(len(chunk), width)
@@ -47,6 +53,7 @@ class NumberColumn:
         else:
             offsets = chunk.offsets.to_numpy()
             lengths, starts = np.diff(offsets), offsets[:-1]
+        lengths, starts = lengths * width_of_step, starts * width_of_step
         valid = np.asarray(chunk.is_valid())
         wrong = valid & (lengths != self.size)
         if wrong.any():

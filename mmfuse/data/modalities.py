@@ -15,7 +15,8 @@ from mmfuse.errors import DataError
 from mmfuse.spec import Kind, ModalitySpec
 
 Column = tuple[pa.Array, ModalitySpec]
-_STEPPED = ("series", "tokens")
+#: Kinds whose rows are steps (or tokens), possibly of unequal number.
+STEPPED = ("series", "tokens")
 
 
 def to_column(
@@ -32,8 +33,10 @@ def to_column(
         categorical: columns that hold categories; columns of strings always do.
 
     Raises:
-        DataError: rows that have no common form.
+        DataError: rows that have no common form, or no row at all.
     """
+    if not len(value):
+        raise DataError(f"Modality {name!r} has 0 rows. Give at least one row.")
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, pd.DataFrame):
@@ -59,7 +62,7 @@ def _is_null(value: Any) -> bool:
 def _from_numbers(
     name: str, value: np.ndarray, kind: Kind | None, absent: np.ndarray | None = None
 ) -> Column:
-    if value.ndim == 1 or (value.ndim == 2 and kind in _STEPPED):
+    if value.ndim == 1 or (value.ndim == 2 and kind in STEPPED):
         value = value[..., None]
     if value.ndim > 4 or 0 in value.shape[1:]:
         raise DataError(
@@ -174,7 +177,7 @@ def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind | None = None) -
     if not len(outer):
         return nobody(len(column))
     if not _is_list(column.type.value_type):
-        if len(outer) == 1 and kind not in _STEPPED:
+        if len(outer) == 1 and kind not in STEPPED:
             return column, ModalitySpec(kind or "vector", (int(outer[0]),))
         if kind == "vector":
             raise DataError(

@@ -23,7 +23,7 @@ from mmfuse.data.content import (
     scale,
 )
 from mmfuse.data.facts import Facts
-from mmfuse.data.modalities import nobody
+from mmfuse.data.modalities import STEPPED, nobody
 from mmfuse.data.source import Source
 from mmfuse.data.split import split_rows, strata_of
 from mmfuse.data.targets import code_target, decide_kind, fit_target, numbers_of
@@ -196,6 +196,9 @@ def _fitting(source: Source, columns: Mapping[str, Column], adopted: DataSpec) -
                 "Give the columns of training; a column that is empty here counts as numbers "
                 "unless `categorical` names it."
             )
+        if _differ_in_steps_alone(found, s):
+            fitting[m] = column_of(source.data.data.column(m), m, s)
+            continue
         if (found.kind, found.shape) != (s.kind, s.shape):
             raise DataError(
                 f"Modality {m!r}: the model expects {s.kind} rows of shape {s.shape}, the data "
@@ -203,6 +206,15 @@ def _fitting(source: Source, columns: Mapping[str, Column], adopted: DataSpec) -
             )
         fitting[m] = columns[m]
     return fitting
+
+
+def _differ_in_steps_alone(found: ModalitySpec, wanted: ModalitySpec) -> bool:
+    """Whether one has a number of steps and the other has not: a few rows do not tell."""
+    if wanted.kind not in STEPPED or found.kind not in ("vector", wanted.kind) or found.columns:
+        return False
+    channels = 1 if found.kind == "vector" else found.width
+    is_open = found.shape[0] is None, wanted.shape[0] is None
+    return channels == wanted.width and is_open[0] != is_open[1]
 
 
 def _roles(spec: ModalitySpec) -> str:

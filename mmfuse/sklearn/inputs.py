@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -92,25 +91,8 @@ def _column(name: str, X: MultimodalArrays, spec: ModalitySpec) -> Column:
     if values is None or _is_blank(values):
         kind = pa.list_(pa.float32()) if spec.shape else pa.string()
         return pa.nulls(len(X), kind), spec
-    if spec.shape[:1] == (None,):
-        # Told by the model, not by the rows: a few of them may happen to be equally long.
-        return _ragged(name, values, spec)
     return to_column(name, values, spec.kind)
 
 
 def _is_blank(values: Any) -> bool:
     return isinstance(values, list | tuple) and all(v is None for v in values)
-
-
-def _ragged(name: str, values: Any, spec: ModalitySpec) -> Column:
-    try:
-        rows = [
-            None if v is None else np.asarray(v, np.float32).reshape(-1, spec.width) for v in values
-        ]
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"Modality {name!r}: the model expects series of {spec.width} numbers a step ({error})."
-        ) from error
-    blank = [r is None or (r.size > 0 and bool(np.isnan(r).all())) for r in rows]
-    lists = [None if b or r is None else r.tolist() for r, b in zip(rows, blank, strict=True)]
-    return pa.array(lists, pa.list_(pa.list_(pa.float32()))), spec
