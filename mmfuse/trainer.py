@@ -92,7 +92,10 @@ class Trainer(L.Trainer):
 
     def settings(self) -> dict[str, Any]:
         """What decides the course of training, in plain data, for a record."""
-        callbacks = [f"{type(c).__name__}{c.state_key}" for c in self._given_callbacks]
+        callbacks = [
+            {"class": type(c).__name__, **{k: v for k, v in vars(c).items() if _is_plain(v)}}
+            for c in self._given_callbacks
+        ]
         return {**{k: str(v) for k, v in self._options.items()}, "callbacks": callbacks}
 
     def fresh(self, folder: Path, callbacks: Sequence[Callback] = ()) -> Trainer:
@@ -101,7 +104,16 @@ class Trainer(L.Trainer):
         Args:
             folder: its folder of runs.
             callbacks: further callbacks.
+
+        Raises:
+            ConfigError: this Trainer has run, and its callbacks remember that run.
         """
+        if self._given_callbacks and self.state.fn is not None:
+            names = ", ".join(type(c).__name__ for c in self._given_callbacks)
+            raise ConfigError(
+                f"This Trainer has already run, and its callbacks ({names}) remember that run. "
+                "Make a new Trainer with new callbacks."
+            )
         options = {**self._options, "enable_progress_bar": False}
         return Trainer(
             default_root_dir=str(folder),
@@ -301,3 +313,7 @@ class Trainer(L.Trainer):
         if isinstance(datamodule, FusionDataModule):
             datamodule.adopt(spec)
         return str(ckpt_path)
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

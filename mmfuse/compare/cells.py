@@ -87,10 +87,10 @@ class CellStore:
             path = self.path(cell)
             try:
                 content = json.loads(path.read_text())
-            except json.JSONDecodeError as error:
+                scores, facts = pd.DataFrame(content["scores"]), content["facts"]
+            except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{path} is corrupt ({error}). Delete it to run it again."
                 ) from error
-            frame = pd.DataFrame(content["scores"])
-            frames.append(frame.assign(variant=cell.variant, seed=cell.seed, **content["facts"]))
+            frames.append(scores.assign(variant=cell.variant, seed=cell.seed, **facts))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,10 +19,11 @@ from mmfuse.compare.cells import Cell, CellStore
 from mmfuse.compare.table import summarise, write_tables
 from mmfuse.compare.watch import BestTestEpoch, EpochClock
 from mmfuse.data import FusionDataModule
-from mmfuse.errors import ConfigError
+from mmfuse.errors import ConfigError, OutputError
 from mmfuse.missing import Missingness
 from mmfuse.recorded import describe, in_words
 from mmfuse.robustness import Condition, evaluate
+from mmfuse.robustness.metrics import metric_names
 from mmfuse.tasks import SupervisedTask
 
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ class Study:
             but them.
 
     Raises:
-        ConfigError: no fusion, no seed, or a condition called "complete" that is not.
-        OutputError: the folder cannot be written.
+        ConfigError: no fusion, no seed, a fusion with a baseline's name, or a condition called
+            "complete" that is not.
+        OutputError: at ``run``, when the folder cannot be written.
     """
 
     def __init__(
@@ -103,8 +106,19 @@ class Study:
         return cells
 
     def run(self, metrics: list[str] | None = None) -> pd.DataFrame:
-        """Runs what is not done yet, writes the tables and returns the summary."""
+        """Runs what is not done yet, writes the tables and returns the summary.
+
+        Args:
+            metrics: metrics to show, the most important first; all by default.
+
+        Raises:
+            ConfigError: a metric that no target has, before any run.
+            DataError: a finished cell's file is corrupt, before any run.
+        """
+        self._require_known(metrics or [])
         cells = self.cells()
+        _make(self.store.folder)
+        self.store.read(cells)  # which refuses a corrupt file now, not after hours of training
         waiting = [cell for cell in cells if not self.store.is_done(cell)]
         with _progress() as progress:
             bar = progress.add_task(
@@ -118,6 +132,16 @@ class Study:
         summary = summarise(self.store.read(cells))
         write_tables(summary, self.folder, metrics)
         return summary
+
+    def _require_known(self, metrics: list[str]) -> None:
+        known = {m for spec in self.data.spec.targets.values() for m in metric_names(spec)}
+        for name in metrics:
+            if name not in known:
+                nearest = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+                raise ConfigError(
+                    f"The targets have no metric {name!r}.{hint} Known: {', '.join(sorted(known))}."
+                )
 
     def _run(self, cell: Cell) -> tuple[pd.DataFrame, dict[str, Any]]:
         L.seed_everything(cell.seed, verbose=False)
@@ -142,7 +166,7 @@ class Study:
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         task = self.task.fresh(fusion=self.fusions[cell.variant])
         clock, watch = EpochClock(), BestTestEpoch()
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(self.store.folder)))
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.store.folder))
         try:
             callbacks = [clock, *([watch] if self.best_test_epoch else [])]
             trainer = self.make_trainer(folder, callbacks)
@@ -169,9 +193,11 @@ class Study:
         }
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot write the study's folder {folder}: {error}.") from error
 
 
 def _progress() -> Progress:

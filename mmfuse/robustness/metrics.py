@@ -104,7 +104,7 @@ def score(
     rows = len(label)
     if not rows:
         nothing = np.full(len(predicted), np.nan)
-        return [Score(m, nothing, nothing, nothing) for m in _metrics(spec)]
+        return [Score(m, nothing, nothing, nothing) for m in metric_names(spec)]
     weight = resamples(rows, min(bootstrap, max(_FEWEST, int(_DRAWS // rows))), seed)
     return [
         Score(name, *_interval(found))
@@ -126,7 +126,7 @@ def _scores(
     return weighted.values(predicted, label, weight)
 
 
-def _metrics(spec: TargetSpec) -> list[str]:
+def metric_names(spec: TargetSpec) -> list[str]:
     """The metrics' names, in order: those of one made-up row."""
     row = np.zeros((1, 1, max(spec.out_dim, 2 if spec.kind == "binary" else 1)), np.float32)
     label = np.zeros(1 if spec.kind in ("binary", "multiclass") else (1, spec.out_dim))
