@@ -60,6 +60,10 @@ class PredictionWriter(L.Callback):
         self.path = Path(path)
         self._outputs: list[Mapping[str, Tensor]] = []
 
+    def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets what a pass that failed has left."""
+        self._outputs = []
+
     def on_predict_batch_end(
         self,
         trainer: L.Trainer,
