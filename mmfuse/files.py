@@ -1,14 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the digest of one."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmfuse.errors import OutputError
+from mmfuse.errors import MissingFileError, OutputError
 
 
 @contextmanager
@@ -51,3 +52,16 @@ def write_json(content: Any, path: str | Path) -> None:
     """
     with replacing(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def sha256(path: str | Path) -> str:
+    """The digest of a file's content.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"There is no file at {path}. Check the path.") from error

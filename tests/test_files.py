@@ -1,9 +1,10 @@
+import hashlib
 import json
 
 import pytest
 
-from mmfuse.errors import OutputError
-from mmfuse.files import replacing, write_json
+from mmfuse.errors import MissingFileError, OutputError
+from mmfuse.files import replacing, sha256, write_json
 
 
 def write_half(path, failure):
@@ -32,3 +33,11 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError, match="Cannot write"):
         write_json({}, tmp_path / "file" / "note.json")
+
+
+def test_the_digest_is_that_of_the_content(tmp_path):
+    path = tmp_path / "note"
+    path.write_bytes(b"content")
+    assert sha256(path) == hashlib.sha256(b"content").hexdigest()
+    with pytest.raises(MissingFileError, match="nowhere"):
+        sha256(tmp_path / "nowhere")

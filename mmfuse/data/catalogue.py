@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from mmfuse.data.prepare import Duplicates
 from mmfuse.data.source import Source, gather
 from mmfuse.data.tables import read_table, source_from_frame
 from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.files import sha256
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _found(name: str, entry: Entry) -> Path:
             f"{entry.file} (sha256 {entry.sha256[:12]}...), made from {entry.address} "
             f"({entry.licence}); docs/data.md says how."
         )
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = sha256(path)
     if found != entry.sha256:
         raise DataError(
             f"{path} has sha256 {found}, expected {entry.sha256}. The file is another version or "

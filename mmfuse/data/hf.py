@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.spec import TargetKind
 
 _NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
+# Where save_to_disk keeps a part's fingerprint.
+_STATE = "state.json"
 
 
 class HFData(FusionDataModule):
@@ -80,6 +83,12 @@ class HFData(FusionDataModule):
             split,
             None if self.groups is None else self._values(data, "groups", self.groups),
         )
+
+    def settings(self) -> dict[str, Any]:
+        """How this data is made; the content is told by the data set's own fingerprints."""
+        states = {s.relative_to(self.path).as_posix(): s for s in Path(self.path).rglob(_STATE)}
+        prints = {n: json.loads(s.read_text())["_fingerprint"] for n, s in sorted(states.items())}
+        return super().settings() | {"fingerprints": prints}
 
     def _open(self) -> tuple[datasets.Dataset, np.ndarray | None]:
         if not Path(self.path).is_dir():

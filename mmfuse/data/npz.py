@@ -13,6 +13,7 @@ from mmfuse.data.groups import find_columns
 from mmfuse.data.source import Source, gather
 from mmfuse.data.split import SPLITS
 from mmfuse.errors import DataError, MissingFileError
+from mmfuse.files import sha256
 from mmfuse.spec import Kind, TargetKind
 
 
@@ -71,6 +72,10 @@ class NpzData(FusionDataModule):
             split=split,
             groups=None if self.groups is None else _array(arrays, self.groups),
         )
+
+    def settings(self) -> dict[str, Any]:
+        """How this data is made; the file is told by a digest of its content."""
+        return super().settings() | {"sha256": sha256(self.path)}
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from mmfuse.data.groups import (
 from mmfuse.data.modalities import Column, to_column
 from mmfuse.data.source import Source, gather_columns
 from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.files import sha256
 from mmfuse.spec import TargetKind
 
 
@@ -72,6 +73,10 @@ class TableData(FusionDataModule):
             self.split,
             self.groups,
         )
+
+    def settings(self) -> dict[str, Any]:
+        """How this data is made; the file is told by a digest of its content."""
+        return super().settings() | {"sha256": sha256(self.path)}
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

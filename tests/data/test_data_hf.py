@@ -162,3 +162,11 @@ def test_an_unknown_part_is_named(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": part, "holdout": part}).save_to_disk(tmp_path / "saved")
     with pytest.raises(ConfigError, match=r"parts \['holdout'\]"):
         HFData(str(tmp_path / "saved"), MODALITIES).setup()
+
+
+def test_the_settings_tell_other_content_at_the_same_place(tmp_path: Path) -> None:
+    data = HFData(save(tmp_path), MODALITIES, "label", split="part")
+    first = data.settings()
+    assert first == data.settings()
+    save(tmp_path, COLUMNS | {"age": [1.0] * 6})
+    assert first != data.settings()

@@ -112,3 +112,11 @@ def test_damaged_bytes_never_raise_a_stranger(tmp_path: Path) -> None:
         except DataError:
             refused += 1
     assert refused > 50
+
+
+def test_the_settings_tell_other_content_at_the_same_place(tmp_path: Path) -> None:
+    data = NpzData(write(tmp_path), ["sound"], "label", split="part")
+    first = data.settings()
+    assert first == data.settings()
+    write(tmp_path, **ARRAYS | {"sound": SOUND + 1})
+    assert first != data.settings()

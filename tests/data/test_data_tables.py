@@ -197,3 +197,11 @@ def test_the_record_holds_a_group_of_columns_in_plain_data(tmp_path: Path) -> No
     recorded = json.loads(json.dumps(data.settings()))["init_args"]["modalities"]["note"]
     group = rebuild(recorded)
     assert (group.columns, group.kind, list(group.categorical)) == ("note", "text", [])
+
+
+def test_the_settings_tell_other_content_at_the_same_place(tmp_path: Path) -> None:
+    data = TableData(write(tmp_path, ".csv"), MODALITIES, "label", split="part")
+    first = data.settings()
+    assert first == data.settings()
+    write(tmp_path, ".csv", FRAME.assign(gene_1=1.0))
+    assert first != data.settings()

@@ -115,11 +115,12 @@ def test_a_pass_that_fails_leaves_the_old_file_and_nothing_for_the_next_pass(
         return {name: value + 1 / (2 - i) for name, value in predict_step(self, batch, i).items()}
 
     trainer = quiet(tmp_path, callbacks=[PredictionWriter(path)])
-    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(SupervisedTask, "predict_step", failing)
+    monkeypatch.setattr(SupervisedTask, "predict_step", failing)
+    with pytest.raises(ZeroDivisionError):
         trainer.predict(task, datamodule=data(inputs))
     assert path.read_text() == "the old one"
 
+    monkeypatch.undo()
     trainer.predict(task, datamodule=data(inputs))
     pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(whole[0]))
 
