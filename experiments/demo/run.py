@@ -21,7 +21,7 @@ from mmfuse.robustness.report import print_report, write_report
 
 FUSIONS = {
     "sequential": "SequentialFusion",
-    "concatenation": {"class_path": "ConcatFusion", "init_args": {"flag": True}},
+    "concatenation": "ConcatFusion",
 }
 
 
