@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from mmfuse.data import FusionDataModule
 from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, RaggedColumn
@@ -24,9 +25,9 @@ class Features:
     """Every modality as columns of one matrix, for models that know no modalities.
 
     Numbers standardised; categories one-hot, or as codes for trees; texts as TF-IDF of words
-    and pairs of words, for trees its first 50 components; a series by mean and deviation of
-    its steps. Vocabulary and statistics come from the training rows. An absent modality is
-    zero (the training mean), or NaN for trees, which know what to do with it.
+    and pairs of words, for trees their first 50 components if there are more; a series by
+    mean and deviation of its steps. Vocabulary and statistics come from the training rows. An
+    absent modality is zero (the training mean), or NaN for trees, which know what to do with it.
 
     Args:
         data: the data set.
@@ -42,13 +43,24 @@ class Features:
         for m, column in self.columns.items():
             if isinstance(column, ObjectColumn):
                 here = train[column.present[train]]
-                self._text[m] = self._vectoriser(seed).fit(column.take(here))
+                self._text[m] = self._vectoriser(column.take(here), seed)
 
-    def _vectoriser(self, seed: int) -> Any:
-        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=_MOST_WORDS)
+    def _vectoriser(self, texts: Sequence[str], seed: int) -> Any:
+        words = TfidfVectorizer(
+            ngram_range=(1, 2),
+            sublinear_tf=True,
+            max_features=_MOST_WORDS,
+            token_pattern=r"(?u)\b\w+\b",
+        )
+        if not any(map(words.build_analyzer(), texts)):
+            texts = ["nothing"]  # scikit-learn refuses texts without a single word
+        vectors = words.fit_transform(texts)
         if not self.for_trees:
             return words
-        return make_pipeline(words, TruncatedSVD(_TEXT_COMPONENTS, random_state=seed))
+        if vectors.shape[1] <= _TEXT_COMPONENTS:
+            return make_pipeline(words, FunctionTransformer(_dense, accept_sparse=True))
+        components = TruncatedSVD(_TEXT_COMPONENTS, random_state=seed).fit(vectors)
+        return make_pipeline(words, components)
 
     def of(
         self, rows: np.ndarray, kept: np.ndarray, modalities: Sequence[str] | None = None
@@ -101,6 +113,10 @@ class Features:
             return np.concatenate([numbers, codes], axis=1)
         hot = [np.eye(n)[codes[:, i].astype(int)] for i, n in enumerate(spec.categories)]
         return np.concatenate([numbers, *hot], axis=1)
+
+
+def _dense(vectors: sparse.spmatrix) -> np.ndarray:
+    return np.asarray(vectors.todense())
 
 
 def _standardised(spec: ModalitySpec, values: np.ndarray) -> np.ndarray:

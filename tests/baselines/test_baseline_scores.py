@@ -223,3 +223,16 @@ def test_words_of_the_test_rows_are_not_in_the_vocabulary(table):
     plain, other = (Features(table(note=n)).of(some, kept) for n in (notes, strange))
     assert plain.shape == other.shape
     assert (plain != other).nnz == 0
+
+
+@pytest.mark.parametrize(
+    "texts", [["good", "bad"], ["a b", "c"], ["", "!"], [" ".join(f"w{i}" for i in range(90)), "w"]]
+)
+def test_texts_of_any_vocabulary_make_features(texts):
+    label = np.arange(40) % 2
+    rows = {"text": [texts[k] + ("" if k else " ") for k in label], "x": np.arange(40.0)[:, None]}
+    data = ArrayData(rows, label, on_duplicates="allow")
+    scores = modality_scores(data, bootstrap=0)
+    alone = scores[(scores["modalities"] == "text") & (scores["metric"] == "accuracy")]
+    assert len(alone) == 2
+    assert (alone["value"] >= 0.5).all()
