@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from ratio import compare
 
 from mmfuse import ArrayData, Batch, SupervisedTask, Trainer, build_model
+from mmfuse.tasks.supervised import adamw
 
 EPOCHS = 3
 
@@ -34,7 +35,7 @@ def measure(title: str, modalities: int, width: int, batch: int, steps: int, tar
     rows = batch * steps
     inputs = {f"m{i}": torch.randn(rows, width) for i in range(modalities)}
     split = ["train"] * rows
-    data = ArrayData(inputs, torch.randint(0, 3, (rows,)), split=split, batch_size=batch)
+    data = ArrayData(inputs, torch.randint(0, 3, (rows,)), split=split, batch_size=batch, val=0.0)
     encoder = {"class_path": "MLPEncoder", "init_args": {"hidden": [width], "out_dim": width}}
     fusion = {"class_path": "ConcatFusion", "init_args": {"hidden": width, "out_dim": width}}
 
@@ -57,7 +58,7 @@ def measure(title: str, modalities: int, width: int, batch: int, steps: int, tar
 
     def bare(epoch: Iterable[Batch]) -> float:
         model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        optimizer = adamw(model.parameters())
         start = time.perf_counter()
         for _ in range(EPOCHS - 1):
             for b in epoch:

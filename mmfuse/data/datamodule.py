@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import lightning as L
 import pandas as pd
+import torch
 from torch import Tensor
 
+from mmfuse.batch import Batch
 from mmfuse.data.dataset import FusionDataset, Preprocess
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
@@ -203,6 +205,12 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
     def predict_dataloader(self) -> InOrder:
         """The test rows."""
         return InOrder(self.loader("test"))
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Moves a batch; on a CPU there is nothing to move, and steps are short."""
+        return batch if batch.index.device == device else batch.to(device, non_blocking=True)
 
     # Records.
 

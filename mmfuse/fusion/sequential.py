@@ -22,9 +22,13 @@ class SequentialFusion(Fusion):
 
         s_m = W_m [h_m(z_m) ; s_{m-1}] + b_m   if m is present, else s_{m-1}
 
-    with ``h_m`` a one-hidden-layer perceptron. Because a skipped step does nothing, absence
-    itself carries no signal that training could learn. Every state is handed to the heads,
-    so a prediction can be read after each modality.
+    with ``h_m`` a one-hidden-layer perceptron. Every state is handed to the heads, so a
+    prediction can be read after each modality.
+
+    The paper concludes that absence carries no signal that training could learn. That holds
+    for a modality at the end of the chain; the states after a skipped step still tell that
+    it was skipped. Where absence may follow the label, put the modality that goes missing
+    last, or train with ``order="random"``: see ``experiments/mnar``.
 
     Args:
         dims: width of each modality's tokens, in fusion order.

@@ -25,8 +25,12 @@ from mmfuse.tasks.scores import Scores
 
 
 def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer when none is named: AdamW, learning rate 1e-3, weight decay 1e-2."""
-    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2)
+    """The optimizer when none is named: AdamW, learning rate 1e-3, weight decay 1e-2.
+
+    Fused: one kernel for all parameters, where torch's default on a CPU loops over them. It
+    does not go with gradient clipping under ``precision="16-mixed"``; name another there.
+    """
+    return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2, fused=True)
 
 
 class SupervisedTask(L.LightningModule):
