@@ -20,7 +20,8 @@ from mmfuse.robustness import evaluate, label_groups, standard_conditions
 from mmfuse.robustness.report import print_report, write_report
 
 FUSIONS = {
-    "sequential": "SequentialFusion",
+    # In one fixed order, a state would tell how many quadrants a row had: see ../mnar.
+    "sequential": {"class_path": "SequentialFusion", "init_args": {"order": "random"}},
     "concatenation": "ConcatFusion",
 }
 
