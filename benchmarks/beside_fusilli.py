@@ -76,12 +76,13 @@ def ours(table: str, encoder: object, fusion: object) -> float:
     return watch.seconds / (0.8 * ROWS / BATCH)
 
 
-def theirs(python: str, method: str, table: str) -> float:
-    """Seconds a step, measured in fusilli's own process."""
+def theirs(python: str, method: str, table: str) -> tuple[float, float]:
+    """Seconds a step under fusilli and in a bare loop, measured in fusilli's own process."""
     script = Path(__file__).with_name("fusilli_side.py")
     command = [python, str(script), method, table, str(BATCH), str(EPOCHS)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return 1 / float(told.split("RESULT ")[1].split()[0])
+    whole, bare = told.split("RESULT ")[1].split()
+    return float(whole), float(bare)
 
 
 def main() -> None:
@@ -95,11 +96,18 @@ def main() -> None:
         table = str(Path(folder) / "rows.csv")
         pd.DataFrame(rows).to_csv(table, index=False)
         for method, sides in PAIRS.items():
+            run: dict[str, float] = {}
+
+            def bare(method: str = method, run: dict[str, float] = run) -> float:
+                run["whole"], alone = theirs(python, method, table)
+                return alone
+
             compare(
                 f"Two tables of {ROWS} x {COLUMNS}, batch {BATCH}, seconds a step; {method}",
                 {
                     **{name: lambda s=s: ours(table, *s) for name, s in sides.items()},
-                    "fusilli 2.0": lambda method=method: theirs(python, method, table),
+                    "fusilli's module, bare loop": bare,
+                    "fusilli 2.0": lambda run=run: run["whole"],
                 },
                 rounds=5,
                 target="at most 0.25 of fusilli's time",
