@@ -14,6 +14,7 @@ import lightning as L
 import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
@@ -119,6 +120,8 @@ def run(args: Sequence[str]) -> None:
         raise ConfigError(_readable(str(error))) from error
     except ValueError as error:
         raise _ours(error) or error from error
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
     except SystemExit as error:
         # Lightning ends an interrupted run in an orderly way, then leaves with status 1.
         if isinstance(error.__context__, KeyboardInterrupt):

@@ -126,8 +126,14 @@ def test_an_interrupted_run_says_how_to_go_on(config):
     told = _interrupted(process)
     assert process.returncode == 130, told
     assert told.strip().endswith("give the same command with --ckpt_path last")
-    words = ["fit", "--config", config, "--ckpt_path=last", "--trainer.max_time=00:00:00:01"]
-    assert main(words) == 0
+    # As many epochs as the run that stopped, which was at nobody knows which.
+    assert main([*words, "--ckpt_path=last", "--trainer.max_time=00:00:00:01"]) == 0
+
+
+def test_going_on_with_fewer_epochs_than_are_done_is_refused(config, capsys):
+    assert main(["fit", "--config", config, "--trainer.max_epochs=3"]) == 0
+    told = refused(capsys, "fit", "--config", config, "--ckpt_path=last", "--trainer.max_epochs=1")
+    assert "max_epochs" in told
 
 
 def _interrupted(process: subprocess.Popen) -> str:
