@@ -16,6 +16,21 @@ Target = Tensor | Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """A modality of one row that could not be read, and therefore counts as absent.
+
+    Args:
+        row: the row in the data set.
+        modality: which input.
+        reason: what was wrong with it.
+    """
+
+    row: int
+    modality: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Rows of a multimodal data set, with the mask of who is there.
 
@@ -31,6 +46,7 @@ class Batch:
         present_rows: for each modality the positions of its present rows. Found once where
             the batch is made (on the CPU), so that a training step on a GPU need not wait
             to learn how many rows it has.
+        problems: what could not be read of these rows.
 
     Example:
         >>> batch = Batch(("a",), {"a": torch.zeros(2, 3)}, torch.tensor([[True], [False]]))
@@ -44,6 +60,7 @@ class Batch:
     target: Target | None = None
     index: Tensor = field(default=None)  # type: ignore[assignment]
     present_rows: Mapping[str, Tensor] = field(default=None)  # type: ignore[arg-type]
+    problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         if unknown := set(self.inputs) - set(self.modalities):
@@ -76,6 +93,7 @@ class Batch:
             self.present[index],
             _map_target(self.target, lambda t: t[index]),
             self.index[index],
+            problems=tuple(p for p in self.problems if p.row in self.index[index]),
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
@@ -87,6 +105,7 @@ class Batch:
             _map_target(self.target, lambda t: t.to(device, non_blocking=non_blocking)),
             self.index.to(device, non_blocking=non_blocking),
             {m: r.to(device, non_blocking=non_blocking) for m, r in self.present_rows.items()},
+            self.problems,
         )
 
     def pin_memory(self) -> Batch:
@@ -98,6 +117,7 @@ class Batch:
             _map_target(self.target, lambda t: t.pin_memory()),
             self.index.pin_memory(),
             {m: r.pin_memory() for m, r in self.present_rows.items()},
+            self.problems,
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -13,6 +15,23 @@ from mmfuse.errors import ConfigError
 from mmfuse.recorded import Recorded
 from mmfuse.spec import Kind, ModalitySpec
 from mmfuse.tokens import Tokens
+
+_IS_REBUILDING = ContextVar("rebuilding", default=False)
+
+
+@contextmanager
+def without_pretrained_weights() -> Iterator[None]:
+    """Inside, pretrained encoders are built with blank weights: a checkpoint brings its own."""
+    token = _IS_REBUILDING.set(True)
+    try:
+        yield
+    finally:
+        _IS_REBUILDING.reset(token)
+
+
+def needs_pretrained_weights() -> bool:
+    """Whether a pretrained encoder that is being built must load its weights."""
+    return not _IS_REBUILDING.get()
 
 
 class Encoder(nn.Module, Recorded, ABC):
@@ -62,10 +81,16 @@ class Encoder(nn.Module, Recorded, ABC):
         """Encodes the rows that have the modality."""
 
     def preprocess(self, raw: Any) -> RawInput:
-        """Turns raw values of the present rows (strings, say) into what ``forward`` takes.
+        """Turns raw values of the present rows into what ``forward`` takes.
 
-        Runs in the data workers, a batch at a time. The default suits arrays: it passes
+        Runs in the data workers, a batch at a time. Raw values are a tensor or Tokens for
+        arrays, and a list for everything else: strings, pictures (``PIL.Image.Image``, RGB),
+        ``mmfuse.media.Sound`` or ``mmfuse.media.Video``. The default suits arrays: it passes
         them on as they are.
+
+        Raises:
+            DataError: a row that cannot be used; with ``on_error="absent"`` it then counts
+                as absent.
         """
         return raw
 

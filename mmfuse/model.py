@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.batch import Batch, RawInput
-from mmfuse.encoder import Encoder
+from mmfuse.encoder import Encoder, without_pretrained_weights
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.fusion.base import Fused, Fusion, LateFusion
 from mmfuse.recorded import describe, rebuild
@@ -35,71 +35,38 @@ class Output:
     step_logits: Mapping[str, Tensor]
 
 
-class FusionModel(nn.Module):
-    """One encoder a modality, one fusion module, one head a target.
+class Towers(nn.Module):
+    """Encoders side by side, one a modality, before any fusion.
 
     Args:
-        spec: what the modalities and targets look like.
-        encoders: one for each modality of ``spec``.
-        fusion: built for the encoders' widths; see ``FusionModel.dims``.
-        heads: one for each target, ``(..., fusion.out_dim) -> (..., target.out_dim)``;
-            linear maps by default.
+        spec: what the modalities look like.
+        encoders: one for each modality of ``spec``; their order is that of the output.
 
     Raises:
         UnknownModalityError: encoders and spec name different modalities.
-        ConfigError: the fusion was built for other widths, or a target has no head.
 
     Example:
-        >>> from mmfuse import DataSpec, ModalitySpec, TargetSpec
-        >>> from mmfuse.fusion import ConcatFusion
+        >>> from mmfuse import DataSpec, ModalitySpec
         >>> from mmfuse_encoders import MLPEncoder
-        >>> spec = DataSpec({"a": ModalitySpec.of(3)}, {"y": TargetSpec("regression")})
-        >>> encoders = {"a": MLPEncoder(3, out_dim=8)}
-        >>> model = FusionModel(spec, encoders, ConcatFusion({"a": 8}))
-        >>> output = model(Batch(("a",), {"a": torch.zeros(2, 3)}, torch.ones(2, 1).bool()))
-        >>> output.logits["y"].shape
-        torch.Size([2, 1])
+        >>> towers = Towers(DataSpec({"a": ModalitySpec.of(3)}), {"a": MLPEncoder(3, out_dim=8)})
+        >>> batch = Batch(("a",), {"a": torch.zeros(2, 3)}, torch.ones(2, 1).bool())
+        >>> towers.encode(batch)["a"].values.shape
+        torch.Size([2, 1, 8])
     """
 
-    def __init__(
-        self,
-        spec: DataSpec,
-        encoders: Mapping[str, Encoder],
-        fusion: Fusion,
-        heads: Mapping[str, nn.Module] | None = None,
-    ) -> None:
+    def __init__(self, spec: DataSpec, encoders: Mapping[str, Encoder]) -> None:
         super().__init__()
         if set(encoders) != set(spec.modalities):
             raise UnknownModalityError(
                 f"Encoders are given for {sorted(encoders)}, the data has "
                 f"{sorted(spec.modalities)}. Name one encoder for each modality."
             )
-        dims = {m: encoders[m].out_dim for m in fusion.modalities if m in encoders}
-        if dims != fusion.dims or len(dims) != len(encoders):
-            raise ConfigError(
-                f"{type(fusion).__name__} was built for {fusion.dims}; the encoders give "
-                f"{ {m: e.out_dim for m, e in encoders.items()} }. Build it with these dims."
-            )
-        if heads is not None and set(heads) != set(spec.targets):
-            raise ConfigError(
-                f"Heads are given for {sorted(heads)}, the data's targets are "
-                f"{sorted(spec.targets)}. Give one head for each target."
-            )
         self.spec = spec
-        self.modalities = fusion.modalities
-        self.encoders = nn.ModuleDict({m: encoders[m] for m in self.modalities})
+        self.modalities = tuple(encoders)
+        self.encoders = nn.ModuleDict(encoders)
         self.standardise = nn.ModuleDict(
             {m: Standardise(s) for m, s in spec.modalities.items() if s.mean}
         )
-        self.fusion = fusion
-        self.heads = nn.ModuleDict(
-            heads or {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
-        )
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """Width of each modality's tokens, in fusion order."""
-        return self.fusion.dims
 
     @property
     def preprocess(self) -> dict[str, Callable[[Any], RawInput]]:
@@ -144,6 +111,63 @@ class FusionModel(nn.Module):
         absent = batch.present.new_zeros(len(batch))
         columns = dict(zip(batch.modalities, batch.present.unbind(dim=1), strict=True))
         return torch.stack([columns.get(m, absent) for m in self.modalities], dim=1)
+
+
+class FusionModel(Towers):
+    """One encoder a modality, one fusion module, one head a target.
+
+    Args:
+        spec: what the modalities and targets look like.
+        encoders: one for each modality of ``spec``.
+        fusion: built for the encoders' widths; see ``FusionModel.dims``.
+        heads: one for each target, ``(..., fusion.out_dim) -> (..., target.out_dim)``;
+            linear maps by default.
+
+    Raises:
+        UnknownModalityError: encoders and spec name different modalities.
+        ConfigError: the fusion was built for other widths, or a target has no head.
+
+    Example:
+        >>> from mmfuse import DataSpec, ModalitySpec, TargetSpec
+        >>> from mmfuse.fusion import ConcatFusion
+        >>> from mmfuse_encoders import MLPEncoder
+        >>> spec = DataSpec({"a": ModalitySpec.of(3)}, {"y": TargetSpec("regression")})
+        >>> encoders = {"a": MLPEncoder(3, out_dim=8)}
+        >>> model = FusionModel(spec, encoders, ConcatFusion({"a": 8}))
+        >>> output = model(Batch(("a",), {"a": torch.zeros(2, 3)}, torch.ones(2, 1).bool()))
+        >>> output.logits["y"].shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        encoders: Mapping[str, Encoder],
+        fusion: Fusion,
+        heads: Mapping[str, nn.Module] | None = None,
+    ) -> None:
+        in_order = {m: encoders[m] for m in fusion.modalities if m in encoders}
+        super().__init__(spec, in_order | dict(encoders))
+        dims = {m: encoders[m].out_dim for m in fusion.modalities if m in encoders}
+        if dims != fusion.dims or len(dims) != len(encoders):
+            raise ConfigError(
+                f"{type(fusion).__name__} was built for {fusion.dims}; the encoders give "
+                f"{ {m: e.out_dim for m, e in encoders.items()} }. Build it with these dims."
+            )
+        if heads is not None and set(heads) != set(spec.targets):
+            raise ConfigError(
+                f"Heads are given for {sorted(heads)}, the data's targets are "
+                f"{sorted(spec.targets)}. Give one head for each target."
+            )
+        self.fusion = fusion
+        self.heads = nn.ModuleDict(
+            heads or {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
+        )
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """Width of each modality's tokens, in fusion order."""
+        return self.fusion.dims
 
     def fuse(self, tokens: Mapping[str, Tokens], present: Tensor, **options: Any) -> Fused:
         """Joins tokens; ``present`` (B, M) is in fusion order."""
@@ -195,9 +219,10 @@ class FusionModel(nn.Module):
             CheckpointError: it names a class that cannot be imported or is not of its kind.
         """
         spec = DataSpec.from_dict(description["spec"])
-        encoders = {
-            m: rebuild(d, spec.modalities[m], base=Encoder)
-            for m, d in description["encoders"].items()
-        }
+        with without_pretrained_weights():
+            encoders = {
+                m: rebuild(d, spec.modalities[m], base=Encoder)
+                for m, d in description["encoders"].items()
+            }
         dims = {m: e.out_dim for m, e in encoders.items()}
         return cls(spec, encoders, rebuild(description["fusion"], dims, base=Fusion))

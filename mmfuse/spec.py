@@ -19,7 +19,7 @@ from mmfuse.batch import Batch, RawInput
 from mmfuse.errors import DataError, UnknownModalityError
 from mmfuse.tokens import Tokens
 
-Kind = Literal["vector", "table", "image", "series", "text", "tokens"]
+Kind = Literal["vector", "table", "image", "series", "text", "tokens", "audio", "video"]
 TargetKind = Literal["binary", "multiclass", "multilabel", "regression"]
 
 
@@ -30,8 +30,10 @@ class ModalitySpec:
     Args:
         kind: ``vector`` (C,); ``table`` (C,) whose last columns may be category codes;
             ``image`` (channels, height, width); ``series`` (steps, channels), where steps
-            may be None for unequal lengths; ``text`` strings; ``tokens`` (steps, width).
-        shape: one row's shape, without the batch axis. Empty for text.
+            may be None for unequal lengths; ``text`` strings; ``tokens`` (steps, width);
+            ``audio`` and ``video`` recordings.
+        shape: one row's shape, without the batch axis. Empty for text, and for pictures,
+            sounds and videos that an encoder's ``preprocess`` turns into tensors.
         categories: for a table, how many codes each categorical column has. Those columns
             stand last; code 0 means missing or unseen in training.
         levels: the names behind codes 1 upwards of each categorical column, where known.
@@ -103,8 +105,8 @@ class ModalitySpec:
             DataError: with the shape expected and the shape found.
         """
         values = value.values if isinstance(value, Tokens) else value
-        if self.kind == "text":
-            return
+        if not self.shape:
+            return  # what an encoder's preprocess made is between it and itself
         found = tuple(values.shape[1:])
         fits = len(found) == len(self.shape) and all(
             want is None or want == got for want, got in zip(self.shape, found, strict=True)

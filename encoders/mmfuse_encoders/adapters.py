@@ -1,0 +1,136 @@
+"""Adapters: what of a pretrained backbone learns, from nothing to everything."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import nn
+
+from mmfuse.errors import ConfigError
+from mmfuse.recorded import Recorded
+
+
+class Adapter(Recorded, ABC):
+    """Base of all adapters."""
+
+    @abstractmethod
+    def adapt(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Decides which parameters of ``backbone`` require a gradient; may add some.
+
+        Args:
+            backbone: the pretrained network.
+            blocks: its layers, from the input to the output.
+
+        Raises:
+            ConfigError: the backbone has not what the adapter needs.
+        """
+
+
+class Frozen(Adapter):
+    """Nothing of the backbone learns; a readout above it is a linear probe."""
+
+    def adapt(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Freezes every parameter."""
+        backbone.requires_grad_(False)
+
+
+class FullTuning(Adapter):
+    """The whole backbone learns."""
+
+    def adapt(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Lets every parameter learn."""
+        backbone.requires_grad_(True)
+
+
+class LastLayers(Adapter):
+    """The last layers learn, the others stay as they are.
+
+    Args:
+        count: how many layers, from the output.
+
+    Raises:
+        ConfigError: ``count`` is below 1, or the backbone has fewer layers.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        if count < 1:
+            raise ConfigError(f"LastLayers: count is {count}; expected 1 up. Frozen() trains none.")
+        self.count = count
+
+    def adapt(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Freezes all but the last blocks."""
+        if self.count > len(blocks):
+            raise ConfigError(
+                f"LastLayers: count is {self.count}, {type(backbone).__name__} has "
+                f"{len(blocks)} layers. Lower count, or use FullTuning()."
+            )
+        backbone.requires_grad_(False)
+        for block in blocks[-self.count :]:
+            block.requires_grad_(True)
+
+
+class LoRA(Adapter):
+    """Low-rank updates of linear maps, the backbone's own weights frozen (through peft).
+
+    Each chosen map W becomes W + (alpha / rank) B A, where B starts at zero, so that the
+    backbone is unchanged at first.
+
+    Args:
+        rank: rank of A and B.
+        alpha: scale of the update.
+        dropout: rate before A.
+        targets: names of the maps, or their endings; empty for every linear map of the
+            layers.
+
+    Raises:
+        ConfigError: peft is not installed, or no map has such a name.
+
+    Reference: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
+        arXiv:2106.09685.
+    """
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float = 16.0,
+        dropout: float = 0.0,
+        targets: Sequence[str] = (),
+    ) -> None:
+        if rank < 1:
+            raise ConfigError(f"LoRA: rank is {rank}; expected 1 up.")
+        self.rank, self.alpha, self.dropout, self.targets = rank, alpha, dropout, tuple(targets)
+
+    def adapt(self, backbone: nn.Module, blocks: Sequence[nn.Module]) -> None:
+        """Adds the updates."""
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise ConfigError(
+                "LoRA needs peft, which is not installed: pip install mmfuse[media]"
+            ) from error
+        targets = list(self.targets) or _linear_maps(backbone, blocks)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=targets,
+        )
+        try:
+            inject_adapter_in_model(config, backbone)
+        except ValueError as error:
+            raise ConfigError(f"LoRA: {error}") from error
+
+
+def _linear_maps(backbone: nn.Module, blocks: Sequence[nn.Module]) -> list[str]:
+    """Full names of the linear maps inside the layers."""
+    inside = {id(m) for block in blocks for m in block.modules()}
+    # The map inside torch's attention is read as a bare weight; peft wraps the whole attention.
+    attention = {
+        f"{n}.out_proj" for n, m in backbone.named_modules() if isinstance(m, nn.MultiheadAttention)
+    }
+    return [
+        n
+        for n, m in backbone.named_modules()
+        if id(m) in inside and n not in attention and isinstance(m, nn.Linear)
+    ]
