@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from mmfuse.batch import Batch, RawInput
 from mmfuse.encoder import Encoder
+from mmfuse.media import Sound, Video
 from mmfuse.spec import Kind, ModalitySpec, TargetSpec
 from mmfuse.tokens import Tokens
 
@@ -31,7 +34,8 @@ TEXTS = [
     "the last text of them all",
 ]
 
-#: Specs that an encoder of each kind is tried on.
+#: Specs that an encoder of each kind is tried on. Media have two forms or only one: arrays
+#: of a known shape, and raw pictures, sounds or videos, whose shape is empty.
 SPECS: Mapping[Kind, tuple[ModalitySpec, ...]] = {
     "vector": (ModalitySpec("vector", (5,)),),
     "table": (
@@ -39,10 +43,12 @@ SPECS: Mapping[Kind, tuple[ModalitySpec, ...]] = {
         ModalitySpec("table", (3,)),
         ModalitySpec("table", (2,), categories=(2, 3)),
     ),
-    "image": (ModalitySpec("image", (3, 32, 32)),),
+    "image": (ModalitySpec("image", (3, 32, 32)), ModalitySpec("image")),
     "series": (ModalitySpec("series", (16, 2)), ModalitySpec("series", (None, 2))),
     "text": (ModalitySpec("text"),),
     "tokens": (ModalitySpec("tokens", (4, 3)), ModalitySpec("tokens", (None, 3))),
+    "audio": (ModalitySpec("audio"),),
+    "video": (ModalitySpec("video"),),
 }
 
 #: A target of each kind.
@@ -73,9 +79,12 @@ def sample_tokens(dims: Mapping[str, int], rows: int, dtype: torch.dtype) -> dic
 
 
 def sample_raw(spec: ModalitySpec, rows: int = 6) -> Any:
-    """Raw rows of one modality, as they come before ``Encoder.preprocess``."""
-    if spec.kind == "text":
-        return [TEXTS[i % len(TEXTS)] for i in range(rows)]
+    """Raw rows of one modality, as they come before ``Encoder.preprocess``.
+
+    Pictures, sounds and videos differ in size and length.
+    """
+    if not spec.shape:
+        return [_RAW[spec.kind](i) for i in range(rows)]
     if spec.kind == "table":
         codes = [torch.arange(rows) % c for c in spec.categories]
         numbers = torch.randn(rows, spec.numeric_width)
@@ -86,6 +95,39 @@ def sample_raw(spec: ModalitySpec, rows: int = 6) -> Any:
     longest = int(length.max())
     values = torch.randn(rows, longest, spec.width)
     return Tokens(values, torch.arange(longest) < length.unsqueeze(1))
+
+
+def _picture(i: int, count: int = 1) -> np.ndarray:
+    """``(count, height, width, 3)`` uint8: a gradient with noise on it, of another size each."""
+    height, width = 24 + 8 * i % 40, 40 - 6 * i % 23
+    slope = np.linspace(0, 155, height)[:, None, None] * (i + 1) % 155
+    noise = np.random.default_rng(i).integers(0, 100, (count, height, width, 3))
+    return (slope + noise).astype(np.uint8)
+
+
+def _sound(i: int) -> Sound:
+    """A tone with noise on it: 0.3 to 1.2 seconds, three rates, one channel or two."""
+    rate = (8000, 16000, 22050)[i % 3]
+    time = np.arange(int(rate * (0.3 + 0.35 * i % 0.9))) / rate
+    noise = np.random.default_rng(i).normal(size=(1 + i % 2, len(time)))
+    samples = 0.5 * np.sin(2 * np.pi * 220 * (i + 1) * time) + 0.05 * noise
+    return Sound(samples.astype(np.float32), rate)
+
+
+class SampleVideo(Video):
+    """A video of noise, which needs no decoder."""
+
+    def frames(self, count: int) -> np.ndarray:
+        """``(count, height, width, 3)`` uint8, RGB."""
+        return _picture(int(str(self.source)), count)
+
+
+_RAW: Mapping[Kind, Callable[[int], Any]] = {
+    "text": lambda i: TEXTS[i % len(TEXTS)],
+    "image": lambda i: Image.fromarray(_picture(i)[0]),
+    "audio": _sound,
+    "video": lambda i: SampleVideo(str(i)),
+}
 
 
 def as_dtype(x: RawInput, dtype: torch.dtype) -> RawInput:

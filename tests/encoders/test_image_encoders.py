@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 
-from mmfuse.errors import ConfigError
+from mmfuse.errors import ConfigError, DataError
+from mmfuse.spec import ModalitySpec
 from mmfuse_encoders import ImageCNNEncoder
 
 
@@ -47,3 +49,28 @@ def test_image_cnn_learns_which_side_is_bright(learns):
 def test_image_cnn_refuses_a_vector():
     with pytest.raises(ConfigError, match="takes image, the modality is vector"):
         ImageCNNEncoder(16)
+
+
+def test_image_cnn_resizes_raw_pictures_and_scales_them_to_one():
+    encoder = ImageCNNEncoder(ModalitySpec("image"), out_dim=4, hidden=8, size=16)
+    pictures = [Image.new("RGB", (50, 20), (0, 127, 255)), Image.new("L", (3, 3), 255)]
+    x = encoder.preprocess(pictures)
+    assert x.shape == (2, 3, 16, 16)
+    torch.testing.assert_close(x[0, :, 7, 7], torch.tensor([-1, 127 / 127.5 - 1, 1]))
+    assert (x[1] == 1).all()
+    assert encoder(x).shape == (2, 4)
+
+
+def test_image_cnn_takes_arrays_as_they_are():
+    x = torch.randn(2, 3, 4, 4)
+    assert ImageCNNEncoder((3, 4, 4)).preprocess(x) is x
+
+
+def test_image_cnn_refuses_what_is_no_picture():
+    with pytest.raises(DataError, match="found str"):
+        ImageCNNEncoder(ModalitySpec("image")).preprocess(["cat.png"])
+
+
+def test_image_cnn_refuses_a_size_below_four():
+    with pytest.raises(ConfigError, match="size is 2; expected 4 up"):
+        ImageCNNEncoder(ModalitySpec("image"), size=2)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError
+from mmfuse.media import Sound, Video
 from mmfuse.spec import ModalitySpec
 from mmfuse.testing import ConformanceError, check_encoder
+from mmfuse.testing.values import sample_raw
 from mmfuse.tokens import Tokens
 
 
@@ -75,7 +80,65 @@ class _TakesMoreThanItSays(_Steps):
         self.spec, self.out_dim, self.frozen = ModalitySpec.of(spec), out_dim, frozen
 
 
-@pytest.mark.parametrize("cls", [_Words, _Steps])
+class _Media(Encoder):
+    """Anything as the mean and the deviation of its values."""
+
+    def __init__(self, spec, out_dim=2, frozen=False):
+        super().__init__(spec, out_dim, frozen)
+        self.map = nn.Linear(2, out_dim)
+
+    def preprocess(self, raw):
+        arrays = [torch.tensor(np.asarray(self.open(r)), dtype=torch.float32) for r in raw]
+        return torch.stack([torch.stack([a.mean(), a.std()]) for a in arrays])
+
+    def forward(self, x):
+        return self.map(x)
+
+
+class _Pictures(_Media):
+    kinds = frozenset({"image"})
+
+    def __init__(self, spec, out_dim=2, frozen=False):
+        super().__init__(spec, out_dim, frozen)
+        if self.spec.shape:
+            raise ConfigError("raw pictures only")
+
+    def open(self, raw):
+        assert isinstance(raw, Image.Image)
+        return raw
+
+
+class _Arrays(_Media):
+    kinds = frozenset({"image"})
+
+    def __init__(self, spec, out_dim=2, frozen=False):
+        super().__init__(spec, out_dim, frozen)
+        self.channels = self.spec.width
+
+    def open(self, raw):
+        return raw
+
+
+class _Sounds(_Media):
+    kinds = frozenset({"audio"})
+
+    def open(self, raw):
+        assert isinstance(raw, Sound)
+        return raw.samples
+
+
+class _Videos(_Media):
+    kinds = frozenset({"video"})
+
+    def open(self, raw):
+        assert isinstance(raw, Video)
+        frames = raw.frames(4)
+        assert frames.shape[0] == 4
+        assert frames.shape[3] == 3
+        return frames
+
+
+@pytest.mark.parametrize("cls", [_Words, _Steps, _Pictures, _Arrays, _Sounds, _Videos])
 def test_an_honest_encoder_passes(cls):
     check_encoder(cls, out_dim=2)
 
@@ -95,3 +158,15 @@ def test_a_broken_encoder_is_caught_and_the_promise_is_named(broken, promise):
         check_encoder(broken, ModalitySpec("series", (None, 2)))
     assert promise in caught.value.broken
     assert broken.__name__ in str(caught.value)
+
+
+def test_samples_of_media_differ_in_size_rate_and_channels():
+    pictures = sample_raw(ModalitySpec("image"))
+    assert len({p.size for p in pictures}) == len(pictures)
+    sounds = sample_raw(ModalitySpec("audio"))
+    assert {s.rate for s in sounds} == {8000, 16000, 22050}
+    assert {len(s.samples) for s in sounds} == {1, 2}
+    assert min(s.seconds for s in sounds) >= 0.29
+    assert max(s.seconds for s in sounds) <= 1.2
+    videos = sample_raw(ModalitySpec("video"))
+    assert len({v.frames(3).shape for v in videos}) == len(videos)
