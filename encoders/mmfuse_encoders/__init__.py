@@ -1,6 +1,7 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
 from mmfuse_encoders.image import ImageCNNEncoder
+from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
 from mmfuse_encoders.text import HashedNgramEncoder
@@ -14,6 +15,7 @@ __all__ = [
     "ImageCNNEncoder",
     "LinearEncoder",
     "MLPEncoder",
+    "PatchTransformerEncoder",
     "ResidualMLPEncoder",
     "SeriesCNNEncoder",
     "TableMLPEncoder",
