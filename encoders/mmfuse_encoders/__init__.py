@@ -1,5 +1,6 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
+from mmfuse_encoders.audio import LogMelCNNEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
@@ -14,6 +15,7 @@ __all__ = [
     "HashedNgramEncoder",
     "ImageCNNEncoder",
     "LinearEncoder",
+    "LogMelCNNEncoder",
     "MLPEncoder",
     "PatchTransformerEncoder",
     "ResidualMLPEncoder",
