@@ -16,6 +16,7 @@ _HOMES = {
     "CatalogueData": "mmfuse.data",
     "DataSpec": "mmfuse.spec",
     "Encoder": "mmfuse.encoder",
+    "Extractor": "mmfuse.features",
     "FusionModel": "mmfuse.model",
     "ModalitySpec": "mmfuse.spec",
     "Output": "mmfuse.model",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mmfuse.checkpoint import load, save
     from mmfuse.data import ArrayData, CatalogueData, TableData
     from mmfuse.encoder import Encoder
+    from mmfuse.features import Extractor
     from mmfuse.model import FusionModel, Output
     from mmfuse.robustness import RobustnessResult
     from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
@@ -50,6 +52,7 @@ __all__ = [
     "CatalogueData",
     "DataSpec",
     "Encoder",
+    "Extractor",
     "FusionModel",
     "ModalitySpec",
     "Output",

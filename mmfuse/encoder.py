@@ -94,6 +94,10 @@ class Encoder(nn.Module, Recorded, ABC):
         """
         return raw
 
+    def preprocessing(self) -> dict[str, Any]:
+        """What ``preprocess`` does, in plain data, to stand beside extracted features."""
+        return {}
+
     def train(self, mode: bool = True) -> Encoder:
         """A frozen encoder stays in eval mode."""
         super().train(mode and not self.frozen)

@@ -68,6 +68,11 @@ class Towers(nn.Module):
             {m: Standardise(s) for m, s in spec.modalities.items() if s.mean}
         )
 
+    @classmethod
+    def of(cls, encoders: Mapping[str, Encoder]) -> Towers:
+        """Encoders alone, for the input that each was built for."""
+        return cls(DataSpec({m: e.spec for m, e in encoders.items()}), encoders)
+
     @property
     def preprocess(self) -> dict[str, Callable[[Any], RawInput]]:
         """Each encoder's preprocessing, which runs in the data workers."""
@@ -111,6 +116,16 @@ class Towers(nn.Module):
         absent = batch.present.new_zeros(len(batch))
         columns = dict(zip(batch.modalities, batch.present.unbind(dim=1), strict=True))
         return torch.stack([columns.get(m, absent) for m in self.modalities], dim=1)
+
+    def describe(self) -> dict[str, Any]:
+        """How to build these encoders again, in plain data; weights are not part of it."""
+        return {
+            "spec": self.spec.to_dict(),
+            "encoders": {
+                m: describe(self.encoders[m], without=("spec",))  # type: ignore[arg-type]
+                for m in self.modalities
+            },
+        }
 
 
 class FusionModel(Towers):
@@ -202,14 +217,7 @@ class FusionModel(Towers):
         """How to build this model again, in plain data; weights are not part of it."""
         if not all(isinstance(head, nn.Linear) for head in self.heads.values()):
             raise ConfigError("A model with heads of your own cannot be described yet by name.")
-        return {
-            "spec": self.spec.to_dict(),
-            "encoders": {
-                m: describe(self.encoders[m], without=("spec",))  # type: ignore[arg-type]
-                for m in self.modalities
-            },
-            "fusion": describe(self.fusion, without=("dims",)),
-        }
+        return super().describe() | {"fusion": describe(self.fusion, without=("dims",))}
 
     @classmethod
     def rebuild(cls, description: Mapping[str, Any]) -> FusionModel:

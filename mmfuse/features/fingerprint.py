@@ -1,0 +1,72 @@
+"""Fingerprints: which model made features, from which data, with which libraries."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from torch import nn
+
+import mmfuse
+from mmfuse.data import FusionDataModule
+
+#: Libraries whose version may change a feature.
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "pillow",
+    "soundfile",
+    "av",
+    "numpy",
+    "pyarrow",
+)
+# How a data set is loaded and split, but not what its rows hold.
+_NOT_CONTENT = frozenset(inspect.signature(FusionDataModule).parameters)
+
+
+def of_module(module: nn.Module, description: Mapping[str, Any]) -> str:
+    """A digest of how a module was built and of its weights."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(memoryview(flat.view(_bytes(flat.dtype)).numpy()))
+    return digest.hexdigest()
+
+
+def _bytes(dtype: Any) -> Any:
+    import torch
+
+    return torch.uint8 if dtype != torch.bool else torch.bool
+
+
+def content_of(data: FusionDataModule) -> dict[str, Any]:
+    """What decides the content of a data set's rows, in plain data."""
+    settings = data.settings()
+    arguments = {k: v for k, v in settings["init_args"].items() if k not in _NOT_CONTENT}
+    return json.loads(json.dumps({**settings, "init_args": arguments}))
+
+
+def of_data(data: FusionDataModule) -> str:
+    """A digest of a data set's content; splits, batches and simulated absence don't count."""
+    return hashlib.sha256(json.dumps(content_of(data), sort_keys=True).encode()).hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what may change a feature."""
+    found = {"python": platform.python_version(), "mmfuse": mmfuse.__version__}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,65 @@
+"""Pretrained models by one name: ``library:model`` -> the encoders that it has."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError
+from mmfuse.registry import resolve
+from mmfuse.spec import Kind, ModalitySpec
+
+
+def _model_and_weights(name: str, weights: str) -> dict[str, Any]:
+    if name.startswith("hf-hub:"):
+        return {"model": name}
+    model, _, rest = name.partition("/")
+    if not rest:
+        raise ConfigError(f"{name!r} names no weights. Write {name}/<weights>, a tag or a file.")
+    return {"model": model, weights: rest}
+
+
+#: For each library its encoders, by modality, and what a name says to them.
+_LIBRARIES: Mapping[str, tuple[dict[Kind, str], Callable[[str], dict[str, Any]]]] = {
+    "open_clip": (
+        {"image": "OpenClipImageEncoder", "text": "OpenClipTextEncoder"},
+        lambda name: _model_and_weights(name, "pretrained"),
+    ),
+    "torchvision": (
+        {"image": "TorchvisionEncoder"},
+        lambda name: _model_and_weights(name, "weights"),
+    ),
+    "timm": ({"image": "TimmEncoder"}, lambda name: {"model": name, "pretrained": True}),
+    "transformers": ({"text": "TransformersTextEncoder"}, lambda name: {"model": name}),
+    "torchaudio": ({"audio": "Wav2Vec2Encoder"}, lambda name: {"bundle": name}),
+    "clap": (
+        {"audio": "ClapAudioEncoder", "text": "ClapTextEncoder"},
+        lambda name: {"model": name},
+    ),
+}
+
+
+def encoders_of(name: str) -> dict[str, Encoder]:
+    """The frozen encoders of a pretrained model, by kind of input.
+
+    Args:
+        name: see ``Extractor.from_pretrained``.
+
+    Raises:
+        ConfigError: an unknown library or model, or weights that are not at hand.
+    """
+    library, _, rest = name.partition(":")
+    if library not in _LIBRARIES or not rest:
+        nearest = difflib.get_close_matches(library, _LIBRARIES, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ConfigError(
+            f"{name!r} names no pretrained model.{hint} Write library:model, with a library of "
+            f"{', '.join(_LIBRARIES)}."
+        )
+    classes, arguments = _LIBRARIES[library]
+    options = arguments(rest)
+    return {
+        kind: resolve(Encoder, cls)(ModalitySpec(kind), **options) for kind, cls in classes.items()
+    }

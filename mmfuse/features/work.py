@@ -1,0 +1,70 @@
+"""Work: batches that are fetched ahead, and the lock that keeps two processes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmfuse.batch import Batch
+from mmfuse.data.dataset import FusionDataset
+from mmfuse.errors import ConfigError
+
+
+def batches_ahead(dataset: FusionDataset, parts: Sequence[Tensor], workers: int) -> Iterator[Batch]:
+    """Batches in order, each fetched while the one before it is being computed.
+
+    Args:
+        dataset: the rows.
+        parts: row numbers of each batch.
+        workers: processes that fetch; with 0 a thread does.
+    """
+    if workers:
+        yield from DataLoader(
+            dataset,
+            batch_sampler=[part.tolist() for part in parts],
+            num_workers=workers,
+            collate_fn=_whole,
+            pin_memory=torch.cuda.is_available(),
+        )
+        return
+    with ThreadPoolExecutor(1) as pool:
+        ahead = [pool.submit(dataset.__getitems__, part) for part in parts[:1]]
+        for following in [*parts[1:], None]:
+            if not ahead:
+                return
+            batch = ahead.pop().result()
+            if following is not None:
+                ahead.append(pool.submit(dataset.__getitems__, following))
+            yield batch
+
+
+def _whole(batch: Any) -> Any:
+    return batch
+
+
+@contextmanager
+def alone(folder: Path, rank: int, world: int) -> Iterator[None]:
+    """Refuses a second process that would write the same shards.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    lock = FileLock(folder / f".process-{rank}-of-{world}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(
+            f"Another process is extracting to {folder}. Let it end, or give another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
