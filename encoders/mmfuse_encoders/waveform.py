@@ -16,9 +16,9 @@ from mmfuse.errors import ConfigError, DataError
 from mmfuse.media import Sound
 from mmfuse.tokens import Tokens
 
-# A kernel holds about the product of both sides of the ratio, so neither may be large. Every
-# pair of usual rates is a smaller ratio than this; others move by less than one part in 10^5.
-LARGEST_IN_RATIO = 1000
+# A kernel holds about the product of both sides of the ratio. Every pair of usual rates has a
+# smaller product than this; others are approximated to one part in a million.
+LARGEST_PRODUCT = 10**6
 
 _log = logging.getLogger(__name__)
 
@@ -86,14 +86,12 @@ class Waveforms:
 
 def ratio(rate: int, own: int) -> tuple[int, int]:
     """The new rate over a sound's own in small whole numbers, such as (160, 441)."""
-    if rate <= own:
-        small = Fraction(rate, own).limit_denominator(LARGEST_IN_RATIO)
-        return small.numerator, small.denominator
-    small = Fraction(own, rate).limit_denominator(LARGEST_IN_RATIO)
-    return small.denominator, small.numerator
+    limit = int((LARGEST_PRODUCT * own / rate) ** 0.5)
+    small = Fraction(rate, own).limit_denominator(limit)
+    return small.numerator, small.denominator
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def resampler(up: int, down: int) -> Resample:
     """Band-limited resampling by ``up / down``; its kernel is made once."""
     return Resample(down, up)
