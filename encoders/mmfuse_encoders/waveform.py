@@ -17,7 +17,7 @@ from mmfuse.media import Sound
 from mmfuse.tokens import Tokens
 
 # A kernel holds about the product of both sides of the ratio. Every pair of usual rates has a
-# smaller product than this; others are approximated to one part in a million.
+# smaller product than this; others are approximated, by less than one part in a thousand.
 LARGEST_PRODUCT = 10**6
 
 _log = logging.getLogger(__name__)
