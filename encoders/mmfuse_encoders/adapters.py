@@ -9,6 +9,7 @@ from torch import nn
 
 from mmfuse.errors import ConfigError
 from mmfuse.recorded import Recorded
+from mmfuse_encoders.plain_attention import PlainAttention
 
 
 class Adapter(Recorded, ABC):
@@ -74,17 +75,20 @@ class LoRA(Adapter):
     """Low-rank updates of linear maps, the backbone's own weights frozen (through peft).
 
     Each chosen map W becomes W + (alpha / rank) B A, where B starts at zero, so that the
-    backbone is unchanged at first.
+    backbone is unchanged at first. Attentions of torch's own class, whose maps cannot be
+    wrapped, become ``PlainAttention`` with the maps ``in_proj`` (queries, keys and values in
+    one) and ``out_proj``.
 
     Args:
         rank: rank of A and B.
         alpha: scale of the update.
         dropout: rate before A.
-        targets: names of the maps, or their endings; empty for every linear map of the
-            layers.
+        targets: names of the maps, or their endings, convolutions too; empty for every linear
+            map of the layers.
 
     Raises:
-        ConfigError: peft is not installed, or no map has such a name.
+        ConfigError: ``rank`` is below 1, peft is not installed, no map has such a name, or the
+            layers have no linear map.
 
     Reference: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022,
         arXiv:2106.09685.
@@ -109,7 +113,13 @@ class LoRA(Adapter):
             raise ConfigError(
                 "LoRA needs peft, which is not installed: pip install mmfuse[media]"
             ) from error
+        _open_attentions(blocks)
         targets = list(self.targets) or _linear_maps(backbone, blocks)
+        if not targets:
+            raise ConfigError(
+                f"LoRA: the layers of {type(backbone).__name__} have no linear map. Name its "
+                'convolutions in targets, such as ["conv1", "conv2"].'
+            )
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]
@@ -122,15 +132,15 @@ class LoRA(Adapter):
             raise ConfigError(f"LoRA: {error}") from error
 
 
+def _open_attentions(blocks: Sequence[nn.Module]) -> None:
+    """Puts a PlainAttention in the place of each attention inside the layers."""
+    for parent in [m for block in blocks for m in block.modules()]:
+        for name, child in parent.named_children():
+            if PlainAttention.can_stand_for(child):
+                setattr(parent, name, PlainAttention(child))  # type: ignore[arg-type]
+
+
 def _linear_maps(backbone: nn.Module, blocks: Sequence[nn.Module]) -> list[str]:
     """Full names of the linear maps inside the layers."""
     inside = {id(m) for block in blocks for m in block.modules()}
-    # The map inside torch's attention is read as a bare weight; peft wraps the whole attention.
-    attention = {
-        f"{n}.out_proj" for n, m in backbone.named_modules() if isinstance(m, nn.MultiheadAttention)
-    }
-    return [
-        n
-        for n, m in backbone.named_modules()
-        if id(m) in inside and n not in attention and isinstance(m, nn.Linear)
-    ]
+    return [n for n, m in backbone.named_modules() if id(m) in inside and isinstance(m, nn.Linear)]

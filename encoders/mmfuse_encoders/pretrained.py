@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmfuse.encoder import Encoder
+from mmfuse.encoder import Encoder, needs_pretrained_weights
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter, Frozen
+
+_log = logging.getLogger(__name__)
 
 
 class PretrainedEncoder(Encoder):
@@ -33,9 +37,14 @@ class PretrainedEncoder(Encoder):
 
     With ``Frozen()`` and no readout the whole encoder is frozen, so that its output can be
     extracted once and used in its place.
+
+    Attributes:
+        random_weights: the backbone began with random weights, not pretrained ones. This is
+            logged as a warning, as its features say nothing of what pretraining gives.
     """
 
     backbone: nn.Module
+    random_weights: bool = False
 
     def __init__(
         self,
@@ -47,15 +56,24 @@ class PretrainedEncoder(Encoder):
         self.adapter = adapter or Frozen()
         self._readout_width = out_dim
 
-    def _adopt(self, backbone: nn.Module, width: int, blocks: Sequence[nn.Module]) -> None:
+    def _adopt(
+        self,
+        backbone: nn.Module,
+        width: int,
+        blocks: Sequence[nn.Module],
+        random_weights: bool = False,
+    ) -> None:
         """Takes the backbone in.
 
         Args:
             backbone: the network, in any mode.
             width: of its features.
             blocks: its layers, from the input to the output.
+            random_weights: nothing pretrained is in it.
         """
-        self.backbone = backbone
+        self.backbone, self.random_weights = backbone, random_weights
+        if random_weights and needs_pretrained_weights():
+            _say_random(type(self).__name__)
         with fixed_draw():  # LoRA draws too
             self.adapter.adapt(backbone, blocks)
         self._learns = any(p.requires_grad for p in backbone.parameters())
@@ -86,6 +104,16 @@ class PretrainedEncoder(Encoder):
         if mode and not self.frozen:
             _rest(self.backbone)
         return self
+
+
+@functools.cache
+def _say_random(name: str) -> None:
+    """Once in a process for each class."""
+    _log.warning(
+        "%s has random weights, as none were named: every number that comes from it is that of a "
+        "random-weight encoder.",
+        name,
+    )
 
 
 def _rest(module: nn.Module) -> None:
