@@ -41,6 +41,8 @@ class ModalitySpec:
         mean: per-feature training mean to subtract, empty for no standardisation. Features
             lie on the last axis, for images on the first.
         std: per-feature training standard deviation, never zero.
+        rate: for audio, samples a second that every row must have; 0 for any.
+        has_gaps: cells of a present row may be missing (NaN); an encoder must take them.
 
     Example:
         >>> ModalitySpec.of(200).width
@@ -54,8 +56,15 @@ class ModalitySpec:
     columns: tuple[str, ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    rate: int = 0
+    has_gaps: bool = False
 
     def __post_init__(self) -> None:
+        if self.rate < 0 or (self.rate and self.kind != "audio"):
+            raise DataError(
+                f"A {self.kind} modality has the rate {self.rate}. A rate is samples a second of "
+                "audio; leave it out elsewhere."
+            )
         if len(self.mean) != len(self.std) or min(self.std, default=1) <= 0:
             raise DataError(
                 f"A {self.kind} modality has {len(self.mean)} means and the deviations "
@@ -227,7 +236,8 @@ class DataSpec:
 
         Raises:
             UnknownModalityError: the batch has a modality that the spec does not name.
-            DataError: a shape differs, or a present slot holds NaN or nothing at all.
+            DataError: a shape differs, or a present slot holds infinity, nothing at all, or NaN
+                where the modality has no gaps.
         """
         for name in batch.modalities:
             if name not in self.modalities:
@@ -258,8 +268,12 @@ class DataSpec:
                 found = real.values[real.mask]
             else:
                 found = value[rows]
-            if found.is_floating_point() and not found.isfinite().all():
+            if not found.is_floating_point():
+                continue
+            has_gaps = self.modalities[name].has_gaps
+            if (found.isinf() if has_gaps else ~found.isfinite()).any():
                 raise DataError(
-                    f"Modality {name!r}: a row that counts as present holds NaN or infinity. "
+                    f"Modality {name!r}: a row that counts as present holds "
+                    f"{'infinity' if has_gaps else 'NaN or infinity'}. "
                     "Mark the row absent, or fill the cell."
                 )

@@ -14,6 +14,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from mmfuse.data import FusionDataModule
 from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, RaggedColumn
+from mmfuse.data.media import MediaColumn
+from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 
 # What trees see of a text; they do badly on thousands of rare words.
@@ -33,6 +35,9 @@ class Features:
         data: the data set.
         for_trees: shape the features for gradient boosting, not for a linear model.
         seed: of the components of texts.
+
+    Raises:
+        ConfigError: a modality of pictures, sounds or videos.
     """
 
     def __init__(self, data: FusionDataModule, for_trees: bool = False, seed: int = 0) -> None:
@@ -41,6 +46,11 @@ class Features:
         self._text: dict[str, Any] = {}
         train = data.rows("train").numpy()
         for m, column in self.columns.items():
+            if isinstance(column, MediaColumn):
+                raise ConfigError(
+                    f"Modality {m!r} is raw {self.spec.modalities[m].kind}, which no baseline "
+                    "reads. Extract its features with an encoder, and compare on those."
+                )
             if isinstance(column, ObjectColumn):
                 here = train[column.present[train]]
                 self._text[m] = self._vectoriser(column.take(here), seed)
@@ -96,6 +106,7 @@ class Features:
 
     def _values(self, m: str, column: Column, rows: np.ndarray) -> Any:
         spec = self.spec.modalities[m]
+        assert not isinstance(column, MediaColumn)
         if isinstance(column, ObjectColumn):
             return self._text[m].transform(column.take(rows))
         if isinstance(column, RaggedColumn):

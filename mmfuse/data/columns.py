@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from mmfuse.batch import RawInput
 from mmfuse.data.cells import Cells
+from mmfuse.data.media import MEDIA, MediaColumn
 from mmfuse.errors import DataError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
@@ -135,10 +137,10 @@ class RaggedColumn:
 
 
 class ObjectColumn:
-    """Texts, or other objects that an encoder's ``preprocess`` turns into tensors.
+    """Texts, which an encoder's ``preprocess`` turns into tensors.
 
     Args:
-        column: strings, or bytes.
+        column: strings.
     """
 
     def __init__(self, column: pa.ChunkedArray) -> None:
@@ -153,15 +155,23 @@ class ObjectColumn:
         return self._column.take(pa.array(rows)).to_pylist()
 
 
-Column = NumberColumn | RaggedColumn | ObjectColumn
+#: What has numbers to check and measure.
+Numeric = NumberColumn | RaggedColumn
+#: What an encoder's ``preprocess`` turns into tensors.
+Objects = ObjectColumn | MediaColumn
+Column = Numeric | Objects
 
 
 def _valid(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def column_of(column: pa.ChunkedArray, modality: str, spec: ModalitySpec) -> Column:
-    """The reader that fits a modality's kind."""
+def column_of(
+    column: pa.ChunkedArray, modality: str, spec: ModalitySpec, root: Path = Path()
+) -> Column:
+    """The reader that fits a modality's kind; paths of files start from ``root``."""
+    if not spec.shape and spec.kind in MEDIA:
+        return MediaColumn(column, spec, root)
     if not spec.shape:
         return ObjectColumn(column)
     if spec.shape[0] is None:

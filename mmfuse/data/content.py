@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, RaggedColumn
+from mmfuse.data.columns import Column, NumberColumn, Numeric, RaggedColumn
+from mmfuse.data.media import MediaColumn
 from mmfuse.data.split import digest, duplicates
 from mmfuse.errors import DataError
 from mmfuse.spec import DataSpec, ModalitySpec
@@ -56,7 +57,7 @@ def check_numbers(name: str, column: Column, spec: ModalitySpec, may_have_gaps: 
     Raises:
         DataError: naming the row and the column.
     """
-    if isinstance(column, ObjectColumn):
+    if not isinstance(column, Numeric):
         return
     for block in blocks(column, np.arange(len(column))):
         if isinstance(column, RaggedColumn):
@@ -116,17 +117,53 @@ def check_classes(
 def find_duplicates(
     columns: Mapping[str, Column], present: Tensor, parts: Mapping[str, np.ndarray]
 ) -> list[tuple[str, int, str, int]]:
-    """Rows that occur in two splits with the same content in every modality."""
-    digests = np.empty(len(present), dtype=object)
-    filled = np.flatnonzero(present.any(dim=1).numpy())
-    for start in range(0, len(filled), _BLOCK):
-        block = filled[start : start + _BLOCK]
-        taken = {m: c.take(block) for m, c in columns.items()}
-        for i, row in enumerate(block):
-            digests[row] = digest(
-                [_bytes(taken[m][i]) if c.present[row] else None for m, c in columns.items()]
-            )
-    return duplicates(digests, {name: np.intersect1d(part, filled) for name, part in parts.items()})
+    """Rows that occur in two splits with the same content in every modality.
+
+    Files are told by their size first; only rows that agree in it, and in all else, with a row
+    of another split are read.
+    """
+    rows = np.flatnonzero(present.any(dim=1).numpy())
+    if any(isinstance(c, MediaColumn) for c in columns.values()):
+        rows = _in_two_splits(_digests(columns, rows, by_size=True), parts)
+    return duplicates(
+        _digests(columns, rows), {name: np.intersect1d(part, rows) for name, part in parts.items()}
+    )
+
+
+def _in_two_splits(digests: np.ndarray, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The rows whose digest, which is not None, occurs in two splits."""
+    homes: dict[bytes, set[str]] = {}
+    for name, part in parts.items():
+        for row in part:
+            homes.setdefault(digests[row], set()).add(name)
+    return np.array(
+        [i for i, d in enumerate(digests) if d is not None and len(homes.get(d, ())) > 1], int
+    )
+
+
+def _digests(columns: Mapping[str, Column], rows: np.ndarray, by_size: bool = False) -> np.ndarray:
+    """A digest of each of ``rows``, None elsewhere; files by their size if ``by_size``."""
+    digests = np.empty(len(next(iter(columns.values()))), dtype=object)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        parts = [_contents(column, block, by_size) for column in columns.values()]
+        for row, contents in zip(block, zip(*parts, strict=True), strict=True):
+            digests[row] = digest(list(contents))
+    return digests
+
+
+def _contents(column: Column, rows: np.ndarray, by_size: bool) -> Iterator[bytes | None]:
+    """What tells each row from others, one at a time; None where absent."""
+    present = column.present[rows]
+    if not isinstance(column, MediaColumn):
+        for value, is_there in zip(column.take(rows), present, strict=True):
+            yield _bytes(value) if is_there else None
+        return
+    for row, is_there in zip(rows.tolist(), present, strict=True):
+        if not is_there:
+            yield None
+        else:
+            yield _bytes(column.sizes[row]) if by_size else column.content(row)
 
 
 def _bytes(value: object) -> bytes:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from mmfuse.batch import Batch
-from mmfuse.data.dataset import FusionDataset, Preprocess
+from mmfuse.data.dataset import FusionDataset, OnError
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
+from mmfuse.data.reading import Preprocess
 from mmfuse.data.source import Source
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.files import replacing, write_json
@@ -48,6 +49,8 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         on_duplicates: rows that occur in two splits are an ``error``; ``drop`` takes them
             out of the earlier split (training, then validation); ``allow`` leaves them.
         is_class_weighted: weigh classes by the inverse of their training frequency.
+        on_error: a row that cannot be decoded, or that its encoder cannot use, is an error
+            (``raise``), or counts as absent and is listed in ``Batch.problems`` (``absent``).
 
     Raises:
         ConfigError: an option outside its range.
@@ -68,6 +71,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         test_missing: Missingness | None = None,
         on_duplicates: Duplicates = "error",
         is_class_weighted: bool = False,
+        on_error: OnError = "raise",
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -87,6 +91,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
                 f'missing_cells is {missing_cells!r}; expected "error", or "mean" together with '
                 "standardise=True."
             )
+        if on_error not in ("raise", "absent"):
+            raise ConfigError(f"on_error is {on_error!r}; expected raise or absent.")
+        self.on_error = on_error
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.seed, self.missing, self.test_missing = seed, missing, test_missing
         self._options = Options(
@@ -151,7 +158,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         ready = self._set_up
         if missing == "own":
             missing = self.test_missing if split == "test" else self.missing
-        made = FusionDataset(ready.columns, ready.spec, ready.targets, ready.facts, missing)
+        made = FusionDataset(
+            ready.columns, ready.spec, ready.targets, ready.facts, missing, self.on_error
+        )
         made.preprocess = self._preprocess
         return made
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmfuse.data.columns import Column, ObjectColumn
+from mmfuse.data.columns import Column, Numeric
 from mmfuse.data.content import blocks
+from mmfuse.data.media import MediaColumn
 from mmfuse.missing import RowFacts
 from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
 
@@ -32,16 +34,25 @@ class Facts:
         train: Tensor,
     ) -> None:
         self.modalities = tuple(spec.modalities)
+        self._spec, self._columns, self._train = spec, columns, train.numpy()
         rows = len(next(iter(columns.values())))
-        values = [
-            _quantiles(row_values(spec.modalities[m], c), c.present, train.numpy())
-            for m, c in columns.items()
-        ]
-        self.value = torch.from_numpy(np.stack(values, axis=1))
         self.group = torch.full((rows,), -1)
         for name, target in list(spec.targets.items())[:1]:
             if name in targets:  # a trained model's spec names targets that new rows may lack
                 self.group = groups(target, targets[name], train)
+
+    def measure(self) -> None:
+        """Finds every ``value`` now, so that no worker has to."""
+        assert self.value is not None
+
+    @cached_property
+    def value(self) -> Tensor:
+        """Each modality's own value, ``(N, M)``; found when a simulator is there to ask."""
+        values = [
+            _quantiles(row_values(self._spec.modalities[m], c), c.present, self._train)
+            for m, c in self._columns.items()
+        ]
+        return torch.from_numpy(np.stack(values, axis=1))
 
     def of(self, rows: Tensor, present: Tensor) -> RowFacts:
         """The facts of some rows."""
@@ -60,10 +71,13 @@ def groups(spec: TargetSpec, target: Tensor, train: Tensor) -> Tensor:
 
 
 def row_values(spec: ModalitySpec, column: Column) -> np.ndarray:
-    """One number a row: the mean of its standardised numbers, or its length; NaN if absent."""
+    """One number a row: the mean of its standardised numbers, its length or size; NaN absent."""
     values = np.full(len(column), np.nan)
     rows = np.flatnonzero(column.present)
-    if isinstance(column, ObjectColumn):
+    if isinstance(column, MediaColumn):
+        values[rows] = column.sizes[rows]
+        return values
+    if not isinstance(column, Numeric):
         values[rows] = [len(v) for v in column.take(rows)]
         return values
     for block in blocks(column, rows):

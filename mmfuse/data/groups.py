@@ -21,14 +21,17 @@ class ColumnGroup(Recorded):
 
     Args:
         columns: names, or patterns such as ``gene_*``.
-        kind: ``text`` for a column of strings that is no category; otherwise what the
-            values are, where they do not tell.
+        kind: ``text`` for a column of strings that is no category; ``image``, ``audio`` or
+            ``video`` for a column of files; otherwise what the values are, where they do not
+            tell.
         categorical: which of the columns hold categories although they are numbers.
+        rate: for audio, samples a second that every row must have; 0 for any.
     """
 
     columns: str | list[str]
     kind: Kind | None = None
     categorical: tuple[str, ...] | list[str] = ()
+    rate: int = 0
 
     def __post_init__(self) -> None:
         # A dataclass makes its constructor too late for Recorded to see it.

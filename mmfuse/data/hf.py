@@ -23,9 +23,14 @@ from mmfuse.data.groups import (
 from mmfuse.data.modalities import Column, arrow_column, to_column
 from mmfuse.data.source import Source, gather_columns
 from mmfuse.errors import ConfigError, DataError, MissingFileError
-from mmfuse.spec import TargetKind
+from mmfuse.spec import Kind, TargetKind
 
 _NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
+_FEATURES: dict[type, Kind] = {
+    datasets.Image: "image",
+    datasets.Audio: "audio",
+    datasets.Video: "video",
+}
 # Where save_to_disk keeps a part's fingerprint.
 _STATE = "state.json"
 
@@ -37,14 +42,17 @@ class HFData(FusionDataModule):
         path: a folder that ``save_to_disk`` wrote; the parts of a ``DatasetDict`` give the
             split.
         modalities: each modality's column: strings are text, lists of numbers vectors, or
-            series where their lengths differ, lists of lists series (steps, channels). Or
+            series where their lengths differ, lists of lists series (steps, channels); the
+            features ``Image()``, ``Audio()`` and ``Video()`` are what they are called. Or
             several columns of numbers and categories; ``columns`` with ``kind`` and
-            ``categorical`` where the values do not tell. A null is an absence.
+            ``categorical`` where the values do not tell, such as strings that are paths of
+            files. A null is an absence.
         targets: columns to predict; a mapping names them, or joins several into one
             target with several labels or values.
         target_kinds: what a target is, where its values do not tell.
         split: the column with ``train``, ``val`` or ``test``.
         groups: the column whose equal values stay in one split.
+        root: the folder that paths of files start from; None is ``path``.
         **kwargs: as ``FusionDataModule``.
     """
 
@@ -56,11 +64,13 @@ class HFData(FusionDataModule):
         target_kinds: dict[str, TargetKind] | None = None,
         split: str | None = None,
         groups: str | None = None,
+        root: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path, self.modalities, self.targets = path, modalities, targets
         self.target_kinds, self.split, self.groups = target_kinds, split, groups
+        self.root = Path(path if root is None else root)
 
     def read(self) -> Source:
         """Opens the data set.
@@ -82,6 +92,7 @@ class HFData(FusionDataModule):
             self.target_kinds,
             split,
             None if self.groups is None else self._values(data, "groups", self.groups),
+            self.root,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -115,8 +126,9 @@ class HFData(FusionDataModule):
     def _modality(self, data: datasets.Dataset, name: str, group: ColumnGroup) -> Column:
         columns = find_columns(group.columns, data.column_names, f"Modality {name!r}")
         if len(columns) == 1 and group.kind != "table":
-            found = arrow_column(name, data.data.column(columns[0]), group.kind)
+            kind = group.kind or _FEATURES.get(type(data.features[columns[0]]))
+            found = arrow_column(name, data.data.column(columns[0]), kind, group.rate)
             if found is not None:
                 return found
         frame = self._frame(data, f"Modality {name!r}", columns)
-        return to_column(name, frame, group.kind, group.categorical)
+        return to_column(name, frame, group.kind, group.categorical, group.rate)

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from mmfuse.data.media import MEDIA, has_fields, is_bytes, is_paths
+from mmfuse.data.media_values import is_file, kind_of_value, media_array
 from mmfuse.errors import DataError
 from mmfuse.spec import Kind, ModalitySpec
 
@@ -20,17 +22,24 @@ STEPPED = ("series", "tokens")
 
 
 def to_column(
-    name: str, value: Any, kind: Kind | None = None, categorical: Sequence[Any] = ()
+    name: str,
+    value: Any,
+    kind: Kind | None = None,
+    categorical: Sequence[Any] = (),
+    rate: int = 0,
 ) -> Column:
     """One modality's rows as Arrow, null where absent.
 
     Args:
         name: the modality, for errors.
         value: an array or tensor, one row a line, all NaN where absent; a list of arrays or
-            strings, None where absent; a DataFrame, absent where every cell is empty.
+            strings, pictures, sounds, videos or files, None where absent; a DataFrame, absent
+            where every cell is empty.
         kind: None decides by the axes: rows of one are vectors, of two (steps, channels)
-            series, of three (channels, height, width) images; strings are text.
+            series, of three (channels, height, width) images; strings are text; PIL's
+            pictures, Sounds and Videos are what they are.
         categorical: columns that hold categories; columns of strings always do.
+        rate: for audio, samples a second that every row must have; 0 for any.
 
     Raises:
         DataError: rows that have no common form, or no row at all.
@@ -41,12 +50,17 @@ def to_column(
         value = value.detach().cpu().numpy()
     if isinstance(value, pd.DataFrame):
         return _from_frame(name, value, categorical)
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+    has_rate = kind in ("audio", "video")  # and numbers alone do not tell it
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and not has_rate:
         if categorical:
             return _from_frame(name, pd.DataFrame(value.reshape(len(value), -1)), categorical)
         return _from_numbers(name, value, kind)
     rows = [None if _is_null(v) else v for v in value]
     first = next((v for v in rows if v is not None), None)
+    if kind in MEDIA or kind_of_value(first) or is_file(first):
+        found = _from_media(name, rows, first, kind, rate)
+        if found is not None:
+            return found
     if isinstance(first, str) and kind == "table":
         return _from_frame(name, pd.DataFrame({name: rows}), ())
     if isinstance(first, str) or kind == "text":
@@ -57,6 +71,32 @@ def to_column(
 
 def _is_null(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
+def _from_media(
+    name: str, rows: list[Any], first: Any, kind: Kind | None, rate: int
+) -> Column | None:
+    """Pictures, sounds, videos and files; None for images that are arrays of numbers."""
+    kind = _media_kind(name, kind or kind_of_value(first), type(first).__name__)
+    if first is None:
+        return pa.nulls(len(rows), pa.string()), ModalitySpec(kind, rate=rate)
+    if not (isinstance(first, str) or kind_of_value(first) or is_file(first)):
+        if kind == "image":
+            return None
+        raise DataError(
+            f"Modality {name!r} is {kind}, and a row is a {type(first).__name__}, which has no "
+            "rate. Give an mmfuse.media.Sound or Video, or files."
+        )
+    return pa.chunked_array([media_array(name, rows, kind)]), ModalitySpec(kind, rate=rate)
+
+
+def _media_kind(name: str, kind: Kind | None, found: str) -> Kind:
+    if kind not in MEDIA:
+        raise DataError(
+            f"Modality {name!r} holds files, or what files hold ({found}), and its kind is "
+            f"{kind or 'not told'}. Say what they are: {', '.join(MEDIA)}."
+        )
+    return kind
 
 
 def _from_numbers(
@@ -163,13 +203,22 @@ def _codes(column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.asarray(coded.codes) + 1, tuple(coded.categories)
 
 
-def arrow_column(name: str, column: pa.ChunkedArray, kind: Kind | None = None) -> Column | None:
-    """A column of strings or of lists of numbers as it lies in Arrow; None for other types.
+def arrow_column(
+    name: str, column: pa.ChunkedArray, kind: Kind | None = None, rate: int = 0
+) -> Column | None:
+    """A column of strings, files or lists of numbers as it lies in Arrow; None for other types.
 
     Raises:
-        DataError: lists of unequal width, or no row at all.
+        DataError: lists of unequal width, files of unknown kind, or no row at all.
     """
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+    holds_files = (
+        is_bytes(column.type)
+        or has_fields(column.type, "bytes", "path")
+        or has_fields(column.type, "samples", "rate")
+    )
+    if holds_files or (is_paths(column.type) and kind in MEDIA):
+        return column, ModalitySpec(_media_kind(name, kind, str(column.type)), rate=rate)
+    if is_paths(column.type):
         return column, ModalitySpec("text")
     if not _is_list(column.type):
         return None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.data.cells import Cells, fill_of, recoding, seen_levels
-from mmfuse.data.columns import Column, NumberColumn, ObjectColumn, column_of
+from mmfuse.data.columns import Column, NumberColumn, Numeric, column_of
 from mmfuse.data.content import (
     blocks,
     check_classes,
@@ -81,7 +81,10 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
         DataError: the content is not what it claims to be; the message names the place.
         UnknownModalityError: an adopted spec has a modality that the source lacks.
     """
-    columns = {m: column_of(source.data.data.column(m), m, s) for m, s in source.modalities.items()}
+    columns = {
+        m: column_of(source.data.data.column(m), m, s, source.root)
+        for m, s in source.modalities.items()
+    }
     if adopted is not None:
         columns = _fitting(source, columns, adopted)
     for m, column in columns.items():
@@ -165,7 +168,7 @@ def _measure(
             seen = [seen_levels(s, b.values) for b in blocks(column, parts["train"])]
             levels = tuple(tuple(sorted(set().union(*each))) for each in zip(*seen, strict=True))
             s = replace(s, levels=levels, categories=tuple(len(names) + 1 for names in levels))
-        if options.standardise and not isinstance(column, ObjectColumn) and s.numeric_width:
+        if options.standardise and isinstance(column, Numeric) and s.numeric_width:
             mean, std = scale(s, column, parts["train"])
             s = replace(s, mean=mean, std=std)
         modalities[m] = s
@@ -204,7 +207,8 @@ def _fitting(source: Source, columns: Mapping[str, Column], adopted: DataSpec) -
                 f"Modality {m!r}: the model expects {s.kind} rows of shape {s.shape}, the data "
                 f"hold {found.kind} rows of shape {found.shape}. Give the columns of training."
             )
-        fitting[m] = columns[m]
+        # Anew, as the model's spec says which rate a sound must have.
+        fitting[m] = column_of(source.data.data.column(m), m, s, source.root)
     return fitting
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -28,6 +29,7 @@ class Source:
         targets: by name; may be empty.
         split: each row's split by name, or None.
         groups: rows of one group stay in one split, or None.
+        root: the folder that paths of files start from.
     """
 
     data: datasets.Dataset
@@ -35,6 +37,7 @@ class Source:
     targets: Mapping[str, RawTarget] = field(default_factory=dict)
     split: np.ndarray | None = None
     groups: np.ndarray | None = None
+    root: Path = Path()
 
 
 def gather(
@@ -65,6 +68,7 @@ def gather_columns(
     target_kinds: Mapping[str, TargetKind] | None = None,
     split: Any = None,
     groups: Any = None,
+    root: Path = Path(),
 ) -> Source:
     """Joins Arrow columns and targets, after checking that they have the same rows.
 
@@ -92,6 +96,7 @@ def gather_columns(
         raw,
         None if split is None else np.asarray(split).astype(str),
         None if groups is None else pd.factorize(np.asarray(groups))[0],
+        root,
     )
 
 

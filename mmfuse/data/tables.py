@@ -19,6 +19,7 @@ from mmfuse.data.groups import (
     named_targets,
     pick_target,
 )
+from mmfuse.data.media import MEDIA
 from mmfuse.data.modalities import Column, to_column
 from mmfuse.data.source import Source, gather_columns
 from mmfuse.errors import ConfigError, DataError, MissingFileError
@@ -35,12 +36,14 @@ class TableData(FusionDataModule):
         path: a ``.csv``, ``.tsv`` or ``.parquet`` file.
         modalities: each modality's columns: a name, names, patterns such as ``gene_*``, or
             ``columns`` with ``kind`` and ``categorical``. Columns of strings are categories
-            unless ``kind`` is ``text``; a Parquet column of lists holds vectors or series.
+            unless ``kind`` is ``text``, or ``image``, ``audio`` or ``video`` for paths of
+            files; a Parquet column of lists holds vectors or series, one of binaries files.
         targets: columns to predict; a mapping names them, or joins several into one
             target with several labels or values.
         target_kinds: what a target is, where its values do not tell.
         split: the column with ``train``, ``val`` or ``test``.
         groups: the column whose equal values stay in one split.
+        root: the folder that paths of files start from; None is the table's own.
         **kwargs: as ``FusionDataModule``.
     """
 
@@ -52,11 +55,13 @@ class TableData(FusionDataModule):
         target_kinds: dict[str, TargetKind] | None = None,
         split: str | None = None,
         groups: str | None = None,
+        root: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path, self.modalities, self.targets = path, modalities, targets
         self.target_kinds, self.split, self.groups = target_kinds, split, groups
+        self.root = Path(path).parent if root is None else Path(root)
 
     def read(self) -> Source:
         """Reads the file.
@@ -72,6 +77,7 @@ class TableData(FusionDataModule):
             self.target_kinds,
             self.split,
             self.groups,
+            self.root,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -111,6 +117,7 @@ def source_from_frame(
     target_kinds: dict[str, TargetKind] | None = None,
     split: str | None = None,
     groups: str | None = None,
+    root: Path = Path(),
 ) -> Source:
     """A source from a DataFrame's columns; arguments as ``TableData``."""
     known = list(frame.columns)
@@ -124,28 +131,30 @@ def source_from_frame(
         target_kinds,
         column("split", split),
         column("groups", groups),
+        root,
     )
 
 
 def _modality(frame: pd.DataFrame, name: str, group: ColumnGroup) -> Column:
     columns = find_columns(group.columns, list(frame.columns), f"Modality {name!r}")
-    if group.kind == "text" and len(columns) > 1:
+    if group.kind in ("text", *MEDIA) and len(columns) > 1:
         raise ConfigError(
-            f"Modality {name!r} is text and names {len(columns)} columns; name one, or make a "
-            "modality of each."
+            f"Modality {name!r} is {group.kind} and names {len(columns)} columns; name one, or "
+            "make a modality of each."
         )
     values = frame[columns[0]]
-    is_whole = group.kind == "text" or _holds_lists(values)
+    is_whole = group.kind in ("text", *MEDIA) or _is_nested(values)
     if len(columns) == 1 and is_whole:
-        return to_column(name, values.tolist(), group.kind)
-    if lists := [c for c in columns if _holds_lists(frame[c])]:
+        return to_column(name, values.tolist(), group.kind, rate=group.rate)
+    if nested := [c for c in columns if _is_nested(frame[c])]:
         raise ConfigError(
-            f"Modality {name!r} joins {lists}, whose cells are lists, with other columns. Make a "
-            "modality of each column of lists."
+            f"Modality {name!r} joins {nested}, whose cells are lists or files, with other columns."
+            " Make a modality of each such column."
         )
-    return to_column(name, frame[columns], group.kind, group.categorical)
+    return to_column(name, frame[columns], group.kind, group.categorical, group.rate)
 
 
-def _holds_lists(column: pd.Series) -> bool:
+def _is_nested(column: pd.Series) -> bool:
+    """Whether the cells are lists or files, which make up a modality alone."""
     known = column.dropna() if column.dtype == object else column.iloc[:0]
-    return len(known) > 0 and isinstance(known.iloc[0], np.ndarray | list)
+    return len(known) > 0 and isinstance(known.iloc[0], np.ndarray | list | bytes | dict)

@@ -16,17 +16,28 @@ def open_source(source: Source) -> io.BytesIO:
     Raises:
         DataError: there is no such file, it cannot be read, or it is empty.
     """
-    content = source if isinstance(source, bytes) else _content(Path(source))
+    content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name_of(source)} is empty. Replace it, or mark the row absent.")
     return io.BytesIO(content)
 
 
-def _content(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        DataError: there is no such file, it is a folder or a device, or it cannot be read.
+    """
+    path = Path(path)
     try:
+        # A pipe or a device would be waited for, or read without end.
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no file. Check the path.")
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise DataError(f"{path} cannot be read: {error}. Check the path.") from error
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{str(path)!r} cannot be read: {error}. Check the path.") from error
 
 
 def name_of(source: Source) -> str:

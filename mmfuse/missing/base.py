@@ -24,7 +24,8 @@ class RowFacts:
             median and 0 below; for several labels at once 1 where more labels than the
             training median apply. -1 where unknown.
         value: ``(B, M)`` float in [0, 1], the training quantile of each modality's own
-            value (the mean of its standardised numbers; a text's length); 0.5 where absent.
+            value (the mean of its standardised numbers; a text's length; a file's size); 0.5
+            where absent.
     """
 
     modalities: tuple[str, ...]
