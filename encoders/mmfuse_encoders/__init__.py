@@ -1,15 +1,19 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
 from mmfuse_encoders.audio import LogMelCNNEncoder
+from mmfuse_encoders.audio_wav2vec2 import Wav2Vec2Encoder
+from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
 from mmfuse_encoders.text import HashedNgramEncoder
 from mmfuse_encoders.tokens import TokenProjectionEncoder
+from mmfuse_encoders.transformers_text import TransformersTextEncoder
 from mmfuse_encoders.vector import LinearEncoder, MLPEncoder, ResidualMLPEncoder
 
 __all__ = [
+    "ContinuousTimeEncoder",
     "FTTransformerEncoder",
     "GRUEncoder",
     "HashedNgramEncoder",
@@ -22,4 +26,6 @@ __all__ = [
     "SeriesCNNEncoder",
     "TableMLPEncoder",
     "TokenProjectionEncoder",
+    "Wav2Vec2Encoder",
+    "TransformersTextEncoder",
 ]

@@ -116,6 +116,10 @@ class LogMelCNNEncoder(Encoder):
         """Samples of each sound, padded to the longest."""
         return self.waveforms(raw)
 
+    def preprocessing(self) -> dict[str, Any]:
+        """The rate and the longest sound."""
+        return self.waveforms.in_words()
+
     def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
         """Encodes the rows."""
         frames = _standardised(self.log_mel(x))

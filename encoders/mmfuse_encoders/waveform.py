@@ -58,6 +58,10 @@ class Waveforms:
         )
         return Tokens(nn.utils.rnn.pad_sequence(found, batch_first=True), mask)
 
+    def in_words(self) -> dict[str, Any]:
+        """What is done to a sound, in plain data."""
+        return {"channels": "mean", "rate": self.rate, "max_seconds": self.max_seconds}
+
     def _samples(self, sound: Any) -> Tensor:
         if not isinstance(sound, Sound):
             raise DataError(
