@@ -18,6 +18,7 @@ Commands:
   validate    score a checkpoint on the validation rows
   test        score a checkpoint on the test rows
   predict     write a checkpoint's predictions to a Parquet file
+  extract     write features to files that other tools read
   robustness  report what happens when modalities are absent
   compare     train several fusions over several seeds into one table
   list        list known components: encoders, fusion, objectives, missing, data
@@ -26,9 +27,10 @@ All but list take the same configuration. For a command's options: mmfuse COMMAN
 To swap the fusion: --model.fusion=GatedFusion
 """
 
-_COMMANDS = ("fit", "validate", "test", "predict", "robustness", "compare")
+_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "compare")
 _GO_ON = {
     "fit": "To go on, give the same command with --ckpt_path last",
+    "extract": "The same command goes on where it stopped.",
     "compare": "The same command goes on where it stopped.",
 }
 _LISTS = {

@@ -27,7 +27,7 @@ from mmfuse.runs import hush
 from mmfuse.tasks.predictions import PredictionWriter
 from mmfuse.trainer import Trainer
 
-_COMMANDS = ("fit", "validate", "test", "predict", "robustness", "compare")
+_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "compare")
 # What the CLI itself supplies; weights_only is always on.
 _SUPPLIED = {
     "model",

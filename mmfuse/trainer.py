@@ -248,6 +248,69 @@ class Trainer(L.Trainer):
             self.progress_bar_callback is not None,
         )
 
+    def extract(
+        self,
+        model: L.LightningModule | None = None,
+        datamodule: FusionDataModule | None = None,
+        ckpt_path: str | Path | None = None,
+        out: str = "features",
+        what: list[str] | None = None,
+        split: Literal["train", "val", "test"] | None = None,
+        format: Literal["parquet", "safetensors"] = "parquet",
+        dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+        shard_rows: int = 8192,
+        on_error: Literal["raise", "absent", "skip"] = "raise",
+        engine: Literal["local", "ray"] = "local",
+        actors: int = 2,
+        precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    ) -> dict[str, Any] | None:
+        """Writes features to files that other tools read; goes on where it stopped.
+
+        Args:
+            model: a trained task, or one whose encoders are frozen; not needed with
+                ``ckpt_path``.
+            datamodule: the data; ``eval_batch_size`` and ``workers`` count.
+            ckpt_path: a checkpoint, ``best`` or ``last``.
+            out: folder of the features.
+            what: a modality's name for its pooled vector, ``<modality>.tokens`` for its
+                tokens, ``fused``, ``steps``, ``logits``; the modalities and ``fused`` by
+                default.
+            split: the rows; all by default, with a column that tells the split.
+            format: ``parquet`` or ``safetensors``.
+            dtype: of the stored numbers; Parquet has no bfloat16.
+            shard_rows: rows a file.
+            on_error: what happens to a row that cannot be read: ``raise`` stops, ``absent``
+                counts its modality as absent, ``skip`` leaves the row out; the manifest
+                lists it.
+            engine: ``ray`` spreads the shards over a pool of Ray actors.
+            actors: size of that pool.
+            precision: ``bf16-mixed`` computes in bfloat16 where torch deems it safe.
+
+        Returns:
+            the manifest, or None while other processes are still at work.
+        """
+        from mmfuse.extract_run import extract_run
+
+        if datamodule is None:
+            raise ConfigError("Features are extracted from data; give a datamodule.")
+        return extract_run(
+            self,
+            datamodule,
+            out,
+            model,
+            self._found(ckpt_path, datamodule),
+            engine,
+            actors,
+            precision,
+            what=what,
+            split=split,
+            format=format,
+            dtype=dtype,
+            shard_rows=shard_rows,
+            batch_size=datamodule.eval_batch_size,
+            on_error=on_error,
+        )
+
     def compare(
         self,
         model: L.LightningModule,

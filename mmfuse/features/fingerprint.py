@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
 from torch import nn
 
 import mmfuse
 from mmfuse.data import FusionDataModule
+from mmfuse.encoder import Encoder
+from mmfuse.recorded import describe
 
 #: Libraries whose version may change a feature.
 _LIBRARIES = (
@@ -39,14 +42,13 @@ def of_module(module: nn.Module, description: Mapping[str, Any]) -> str:
     for name, value in sorted(module.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(_bytes(flat.dtype)).numpy()))
+        digest.update(memoryview(flat.view(torch.uint8).numpy()))
     return digest.hexdigest()
 
 
-def _bytes(dtype: Any) -> Any:
-    import torch
-
-    return torch.uint8 if dtype != torch.bool else torch.bool
+def of_encoder(encoder: Encoder) -> str:
+    """A digest of one encoder, whatever model it stands in."""
+    return of_module(encoder, describe(encoder, without=("spec",)))
 
 
 def content_of(data: FusionDataModule) -> dict[str, Any]:

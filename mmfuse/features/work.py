@@ -51,13 +51,17 @@ def _whole(batch: Any) -> Any:
 
 
 @contextmanager
-def alone(folder: Path, rank: int, world: int) -> Iterator[None]:
+def alone(folder: Path, who: str) -> Iterator[None]:
     """Refuses a second process that would write the same shards.
+
+    Args:
+        folder: of the features.
+        who: which part of the work the process does.
 
     Raises:
         ConfigError: there is one.
     """
-    lock = FileLock(folder / f".process-{rank}-of-{world}.lock")
+    lock = FileLock(folder / f".process-{who}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

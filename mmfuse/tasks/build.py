@@ -48,6 +48,15 @@ def build_model(
         UnknownModalityError: encoders and data name different modalities.
         ConfigError: a name that means nothing, or options that a class refuses.
     """
+    built = build_encoders(spec, encoders)
+    dims = {m: e.out_dim for m, e in built.items()}
+    return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
+
+
+def build_encoders(
+    spec: DataSpec, encoders: Mapping[str, EncoderFactory | str | Mapping[str, Any]] | None
+) -> dict[str, Encoder]:
+    """An encoder for each modality of ``spec``; arguments and errors as ``build_model``."""
     if encoders is None:
         encoders = {m: default_encoder(m, s) for m, s in spec.modalities.items()}
     if set(encoders) != set(spec.modalities):
@@ -55,12 +64,10 @@ def build_model(
             f"Encoders are named for {list(encoders)}, the data has {list(spec.modalities)}. "
             f"{_hint(encoders, spec)}Name one encoder for each modality of the data."
         )
-    built = {
+    return {
         m: _called(factory(Encoder, e), spec.modalities[m], f"Encoder of {m!r}")
         for m, e in encoders.items()
     }
-    dims = {m: e.out_dim for m, e in built.items()}
-    return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
 
 
 def _hint(encoders: Iterable[str], spec: DataSpec) -> str:

@@ -16,11 +16,11 @@ from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout, RowFacts
-from mmfuse.model import FusionModel, Output
+from mmfuse.model import FusionModel, Output, Towers
 from mmfuse.objectives import Objective, SupervisedLoss
 from mmfuse.recorded import describe, in_words, rebuild
-from mmfuse.spec import ModalitySpec
-from mmfuse.tasks.build import build_model
+from mmfuse.spec import DataSpec, ModalitySpec
+from mmfuse.tasks.build import build_encoders, build_model
 from mmfuse.tasks.scores import Scores
 
 
@@ -122,6 +122,10 @@ class SupervisedTask(L.LightningModule):
         assert self.model is not None
         data.attach(self.model.preprocess)
         self._metrics = {split: Scores.metrics(self.model.spec, split) for split in ("val", "test")}
+
+    def towers(self, spec: DataSpec) -> Towers:
+        """The encoders that this task names, for what the data looks like."""
+        return Towers(spec, build_encoders(spec, self._encoders))
 
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` for its own and lets the objectives make what they need."""
