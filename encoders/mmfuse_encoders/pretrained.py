@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import Encoder, needs_pretrained_weights
+from mmfuse.errors import MissingFileError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter, Frozen
@@ -104,6 +105,16 @@ class PretrainedEncoder(Encoder):
         if mode and not self.frozen:
             _rest(self.backbone)
         return self
+
+
+def not_at_hand(what: str, reason: Exception) -> MissingFileError:
+    """The error for what is neither on this machine nor to be had from a hub."""
+    first = (str(reason).strip().splitlines() or [type(reason).__name__])[0]
+    return MissingFileError(
+        f"{what} is neither on this machine nor can it be downloaded ({first:.150}). Download it "
+        "where there is a network and copy the folder that HF_HOME names (by default "
+        "~/.cache/huggingface) to the same place here, or name local files instead."
+    )
 
 
 @functools.cache
