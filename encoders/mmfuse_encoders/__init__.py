@@ -26,6 +26,6 @@ __all__ = [
     "SeriesCNNEncoder",
     "TableMLPEncoder",
     "TokenProjectionEncoder",
-    "Wav2Vec2Encoder",
     "TransformersTextEncoder",
+    "Wav2Vec2Encoder",
 ]
