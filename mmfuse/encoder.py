@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmfuse.batch import RawInput
 from mmfuse.errors import ConfigError
 from mmfuse.recorded import Recorded
+from mmfuse.registry import known
 from mmfuse.spec import Kind, ModalitySpec
 from mmfuse.tokens import Tokens
 
@@ -50,13 +51,16 @@ class Encoder(nn.Module, Recorded, ABC):
         forward: (B, *spec.shape), or Tokens for unequal lengths -> (B, D) or Tokens (B, T, D)
 
     Raises:
-        ConfigError: ``spec.kind`` is not one of ``kinds``.
+        ConfigError: ``spec.kind`` is not one of ``kinds``, or the input has gaps and the
+            encoder does not take them.
     """
 
     #: Kinds of input that the encoder takes.
     kinds: ClassVar[frozenset[Kind]] = frozenset({"vector"})
     #: Kinds of input for which it is the default when nobody names an encoder.
     default_for: ClassVar[frozenset[Kind]] = frozenset()
+    #: Whether cells of a row may be missing (NaN), as ``missing_cells="keep"`` leaves them.
+    takes_gaps: ClassVar[bool] = False
 
     def __init__(
         self, spec: ModalitySpec | int | Sequence[int | None], out_dim: int, frozen: bool = False
@@ -70,6 +74,16 @@ class Encoder(nn.Module, Recorded, ABC):
                 f"{type(self).__name__} takes {' or '.join(sorted(self.kinds))}, the modality is "
                 f"{self.spec.kind}. Choose another encoder, or declare another kind in the data."
             )
+        if self.spec.has_gaps and not self.takes_gaps:
+            raise ConfigError(
+                f"{type(self).__name__} does not take missing cells, and the {self.spec.kind} has "
+                f'some. Set missing_cells="mean" in the data{self._others(self.spec.kind)}.'
+            )
+
+    @staticmethod
+    def _others(kind: Kind) -> str:
+        able = [n for n, c in known(Encoder).items() if c.takes_gaps and kind in c.kinds]  # type: ignore[attr-defined]
+        return f", or choose an encoder that takes them: {', '.join(able)}" if able else ""
 
     def _constructed(self) -> None:
         """Freezes what the subclass's constructor has made by now."""

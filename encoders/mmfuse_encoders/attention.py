@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from mmfuse.errors import ConfigError
 
 
-def check_heads(encoder: str, hidden: int, heads: int) -> None:
+def check_heads(encoder: str, width: int, heads: int, name: str = "hidden") -> None:
     """Refuses a number of heads that cannot be built.
 
     Raises:
-        ConfigError: ``heads`` does not divide ``hidden``.
+        ConfigError: ``heads`` does not divide the width, which the encoder calls ``name``.
     """
-    if heads < 1 or hidden % heads:
+    if heads < 1 or width % heads:
         raise ConfigError(
-            f"{encoder}: hidden {hidden} is no multiple of {heads} heads. Change one of them."
+            f"{encoder}: {name} {width} is no multiple of {heads} heads. Change one of them."
         )
 
 

@@ -12,7 +12,7 @@ from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
-from mmfuse_encoders.vector import perceptron
+from mmfuse_encoders.vector import perceptron, with_indicators
 
 
 class CategoryEmbedding(nn.Module):
@@ -51,6 +51,9 @@ class CategoryEmbedding(nn.Module):
 class TableMLPEncoder(Encoder):
     """Perceptron over the numbers and an embedding of each category.
 
+    Where cells may be missing, each number has a second input that says whether it is; the
+    number itself is then zero, which is the training mean if data are standardised.
+
     Args:
         spec: a table, its last columns category codes.
         out_dim: width of the result.
@@ -65,6 +68,7 @@ class TableMLPEncoder(Encoder):
 
     kinds = frozenset({"table"})
     default_for = frozenset({"table"})
+    takes_gaps = True
 
     def __init__(
         self,
@@ -78,13 +82,16 @@ class TableMLPEncoder(Encoder):
         super().__init__(spec, out_dim, frozen)
         numbers, sizes = self.spec.numeric_width, self.spec.categories
         self.embed = CategoryEmbedding(sizes, embedding_dim) if sizes else None
-        self.layers = perceptron(numbers + embedding_dim * len(sizes), hidden, out_dim, dropout)
+        inputs = numbers * (2 if self.spec.has_gaps else 1) + embedding_dim * len(sizes)
+        self.layers = perceptron(inputs, hidden, out_dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encodes the rows."""
-        if self.embed is None:
-            return self.layers(x)
         numbers, codes = x.tensor_split([self.spec.numeric_width], dim=1)
+        if self.spec.has_gaps:
+            numbers = with_indicators(numbers)
+        if self.embed is None:
+            return self.layers(numbers)
         return self.layers(torch.cat([numbers, self.embed(codes).flatten(1)], dim=1))
 
 
@@ -92,7 +99,8 @@ class FTTransformerEncoder(Encoder):
     """Feature tokenizer and transformer: columns as tokens that attend to one another.
 
     Column j becomes the token ``b_j + x_j w_j`` if it is a number, ``b_j + e_j[code]`` if it
-    is a category. A learned CLS token joins them, and pre-norm blocks follow::
+    is a category. Where cells may be missing, ``b_j + u_j`` with a learned ``u_j`` stands for a
+    number that is. A learned CLS token joins them, and pre-norm blocks follow::
 
         h = h + Attention(LayerNorm(h))        no LayerNorm here in the first block
         h = h + ReGLU(LayerNorm(h))
@@ -116,9 +124,13 @@ class FTTransformerEncoder(Encoder):
 
     Reference: Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data",
         NeurIPS 2021, arXiv:2106.11959, section 3.3.
+
+    Departs from the paper: a token for a missing number, ours, as the paper's tables have none
+    missing; its form is that of the paper's categories.
     """
 
     kinds = frozenset({"table", "vector"})
+    takes_gaps = True
 
     def __init__(
         self,
@@ -167,6 +179,9 @@ class _FeatureTokenizer(nn.Module):
             return nn.Parameter(torch.empty(rows, width).uniform_(-bound, bound))
 
         self.weight = uniform(self.numbers) if self.numbers else None
+        # It starts at zero: a gap says nothing as long as training never shows one.
+        has_gaps = spec.has_gaps and self.numbers > 0
+        self.missing = nn.Parameter(torch.zeros(self.numbers, width)) if has_gaps else None
         self.bias = uniform(spec.width)
         self.cls = uniform(1)
         self.embed = CategoryEmbedding(spec.categories, width) if spec.categories else None
@@ -175,11 +190,18 @@ class _FeatureTokenizer(nn.Module):
         numbers, codes = x.tensor_split([self.numbers], dim=1)
         tokens = []
         if self.weight is not None:
-            tokens.append(numbers.unsqueeze(-1) * self.weight)
+            tokens.append(self._of_numbers(numbers.unsqueeze(-1), self.weight))
         if self.embed is not None:
             tokens.append(self.embed(codes))
         columns = torch.cat(tokens, dim=1) + self.bias
         return torch.cat([self.cls.expand(len(x), 1, -1), columns], dim=1)
+
+    def _of_numbers(self, numbers: Tensor, weight: Tensor) -> Tensor:
+        if self.missing is None:
+            return numbers * weight
+        # A gap is zero before it is multiplied: NaN in a branch not taken spoils gradients.
+        gaps = numbers.isnan()
+        return torch.where(gaps, self.missing, numbers.masked_fill(gaps, 0) * weight)
 
 
 class _Block(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import Encoder
@@ -17,6 +18,12 @@ def perceptron(width: int, hidden: Sequence[int], out_dim: int, dropout: float) 
         layers += [nn.Linear(width, wide), nn.ReLU(), nn.Dropout(dropout)]
         width = wide
     return nn.Sequential(*layers, nn.Linear(width, out_dim))
+
+
+def with_indicators(numbers: Tensor) -> Tensor:
+    """Numbers (B, C), zero where they are missing (NaN), then C ones and zeros that tell it."""
+    gaps = numbers.isnan()
+    return torch.cat([numbers.masked_fill(gaps, 0), gaps.to(numbers.dtype)], dim=1)
 
 
 class LinearEncoder(Encoder):
@@ -48,6 +55,9 @@ class LinearEncoder(Encoder):
 class MLPEncoder(Encoder):
     """Perceptron with ReLU and dropout.
 
+    Where cells may be missing, each column has a second input that says whether its number is;
+    the number itself is then zero, which is the training mean if data are standardised.
+
     Args:
         spec: a vector modality, or its width.
         out_dim: width of the result.
@@ -60,6 +70,7 @@ class MLPEncoder(Encoder):
     """
 
     default_for = frozenset({"vector"})
+    takes_gaps = True
 
     def __init__(
         self,
@@ -70,11 +81,12 @@ class MLPEncoder(Encoder):
         frozen: bool = False,
     ) -> None:
         super().__init__(spec, out_dim, frozen)
-        self.layers = perceptron(self.spec.width, hidden, out_dim, dropout)
+        inputs = self.spec.width * (2 if self.spec.has_gaps else 1)
+        self.layers = perceptron(inputs, hidden, out_dim, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encodes the rows."""
-        return self.layers(x)
+        return self.layers(with_indicators(x) if self.spec.has_gaps else x)
 
 
 class ResidualMLPEncoder(Encoder):

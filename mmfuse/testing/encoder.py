@@ -62,7 +62,7 @@ def check_encoder(
     keep_promises(name, build, [kinds_are_declared])
     specs = [spec] if spec else [s for found in _taken(build).values() for s in found]
     for each in specs:
-        title = f"{name} on {each.kind} {each.shape}"
+        title = f"{name} on {each.kind} {each.shape}{' with gaps' if each.has_gaps else ''}"
         keep_promises(title, EncoderSubject(build, each), ENCODER_CHECKS)
 
 

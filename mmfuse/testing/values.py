@@ -35,16 +35,22 @@ TEXTS = [
 ]
 
 #: Specs that an encoder of each kind is tried on. Media have two forms or only one: arrays
-#: of a known shape, and raw pictures, sounds or videos, whose shape is empty.
+#: of a known shape, and raw pictures, sounds or videos, whose shape is empty. An encoder that
+#: takes gaps is tried with and without them.
 SPECS: Mapping[Kind, tuple[ModalitySpec, ...]] = {
-    "vector": (ModalitySpec("vector", (5,)),),
+    "vector": (ModalitySpec("vector", (5,)), ModalitySpec("vector", (5,), has_gaps=True)),
     "table": (
         ModalitySpec("table", (5,), categories=(3, 4)),
         ModalitySpec("table", (3,)),
         ModalitySpec("table", (2,), categories=(2, 3)),
+        ModalitySpec("table", (5,), categories=(3, 4), has_gaps=True),
     ),
     "image": (ModalitySpec("image", (3, 32, 32)), ModalitySpec("image")),
-    "series": (ModalitySpec("series", (16, 2)), ModalitySpec("series", (None, 2))),
+    "series": (
+        ModalitySpec("series", (16, 2)),
+        ModalitySpec("series", (None, 2)),
+        ModalitySpec("series", (None, 3), has_gaps=True),
+    ),
     "text": (ModalitySpec("text"),),
     "tokens": (ModalitySpec("tokens", (4, 3)), ModalitySpec("tokens", (None, 3))),
     "audio": (ModalitySpec("audio"),),
@@ -87,14 +93,21 @@ def sample_raw(spec: ModalitySpec, rows: int = 6) -> Any:
         return [_RAW[spec.kind](i) for i in range(rows)]
     if spec.kind == "table":
         codes = [torch.arange(rows) % c for c in spec.categories]
-        numbers = torch.randn(rows, spec.numeric_width)
+        numbers = _numbers(spec, rows, spec.numeric_width)
         return torch.cat([numbers, *[c.unsqueeze(1).float() for c in codes]], dim=1)
     if None not in spec.shape:
-        return torch.randn(rows, *[s for s in spec.shape if s is not None])
+        return _numbers(spec, rows, *[s for s in spec.shape if s is not None])
     length = torch.arange(rows) * 5 % rows + 8
     longest = int(length.max())
-    values = torch.randn(rows, longest, spec.width)
+    values = _numbers(spec, rows, longest, spec.width)
     return Tokens(values, torch.arange(longest) < length.unsqueeze(1))
+
+
+def _numbers(spec: ModalitySpec, *shape: int) -> Tensor:
+    values = torch.randn(*shape)
+    if spec.has_gaps:
+        values.view(-1)[1::4] = float("nan")
+    return values
 
 
 def _picture(i: int, count: int = 1) -> np.ndarray:
