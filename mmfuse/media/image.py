@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mmfuse.errors import DataError
 from mmfuse.media.source import Source, name_of, open_source
@@ -41,8 +41,11 @@ def decode_image(source: Source) -> Image.Image:
     except DataError as error:
         raise DataError(f"{name_of(source)}: {error}") from error
     except Exception as error:  # damaged bytes raise whatever their reader trips over
+        # Pillow would name a place in memory.
+        is_known = not isinstance(error, UnidentifiedImageError)
+        reason = error if is_known else f"it is none of {', '.join(FORMATS)}"
         raise DataError(
-            f"{name_of(source)} cannot be decoded as a picture: {error}. Replace it, or mark the "
+            f"{name_of(source)} cannot be decoded as a picture: {reason}. Replace it, or mark the "
             "row absent."
         ) from error
 
