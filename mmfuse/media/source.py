@@ -11,6 +11,15 @@ Source = bytes | str | Path
 
 
 def open_source(source: Source) -> io.BytesIO:
+    """The file's content, as an open file.
+
+    Raises:
+        DataError: as ``content_of``.
+    """
+    return io.BytesIO(content_of(source))
+
+
+def content_of(source: Source) -> bytes:
     """The file's content.
 
     Raises:
@@ -19,7 +28,7 @@ def open_source(source: Source) -> io.BytesIO:
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name_of(source)} is empty. Replace it, or mark the row absent.")
-    return io.BytesIO(content)
+    return content
 
 
 def read_bytes(path: str | Path) -> bytes:
