@@ -1,0 +1,236 @@
+"""open_clip's models: architecture, weights, preprocessing and tokenizer, and how to keep them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+
+from mmfuse.encoder import needs_pretrained_weights
+from mmfuse.errors import ConfigError, MissingFileError
+from mmfuse_encoders.pictures import existing
+from mmfuse_encoders.pretrained import not_at_hand
+
+Config = dict[str, Any]
+
+#: Names under which open_clip finds the weights beside the architecture.
+WITH_WEIGHTS = ("hf-hub:", "local-dir:")
+#: What is built in the place of the tower that nobody asked for, as small as may be.
+NO_TEXT = {"context_length": 2, "vocab_size": 2, "width": 2, "heads": 1, "layers": 1}
+NO_IMAGE = {"image_size": 2, "patch_size": 2, "width": 2, "head_width": 2, "layers": 1}
+
+
+def build(
+    model: str, pretrained: str | None, config: Mapping[str, Any] | None, tower: str
+) -> tuple[nn.Module, Config]:
+    """A model, and what it takes to build its tower again without any file.
+
+    Args:
+        model: open_clip's name, ``hf-hub:...``, ``local-dir:...``, or the path of a JSON file
+            with the architecture.
+        pretrained: a tag of open_clip or the path of a file; None for random weights, or for
+            those beside the architecture.
+        config: what an earlier call gave, in place of ``model``.
+        tower: ``vision_cfg`` or ``text_cfg``, the part that is wanted.
+
+    Raises:
+        ConfigError: an unknown model or tag, or weights of another model.
+        MissingFileError: a file is not there, or cannot be downloaded.
+    """
+    if config is not None and not needs_pretrained_weights():
+        with _quiet():
+            return _described(_only(config, tower)), dict(config)
+    if not model.endswith(".json"):
+        config = None  # the name brings the weights too
+        _check(model, pretrained)
+    elif config is None:
+        config = _read(model)
+    is_file = pretrained is not None and (config is not None or pretrained not in _tags(model))
+    with _quiet():
+        if config is None:
+            built, architecture = _named(model, None if is_file else pretrained)
+            config = {"model_cfg": architecture}
+        else:
+            built = _described(config)
+        if is_file:
+            _load(built, str(pretrained))
+    visual: Any = built.visual
+    return built, {**config, "preprocess_cfg": dict(visual.preprocess_cfg)}
+
+
+def has_random_weights(model: str, pretrained: str | None) -> bool:
+    """Whether ``build`` gives a model that nothing is loaded into."""
+    return pretrained is None and not model.startswith(WITH_WEIGHTS)
+
+
+def _check(model: str, pretrained: str | None) -> None:
+    """Refuses names that open_clip does not know."""
+    import open_clip
+
+    if model.startswith(WITH_WEIGHTS):
+        if pretrained is not None:
+            raise ConfigError(
+                f"pretrained is {pretrained!r}, and {model!r} has its own weights. Leave it out."
+            )
+        return
+    names = open_clip.list_models()
+    if _plain(model) not in names:
+        raise ConfigError(
+            f"open_clip has no model {model!r}. Near it: {get_close_matches(model, names, 5)}; "
+            "open_clip.list_models() names all, and a JSON file may describe your own."
+        )
+    if pretrained is None or pretrained in (tags := _tags(model)):
+        return
+    if "." not in pretrained and "/" not in pretrained and not Path(pretrained).exists():
+        raise ConfigError(
+            f"open_clip has no weights {pretrained!r} of {model}. Its tags: {tags}; or give the "
+            "path of a file."
+        )
+    existing(pretrained)
+
+
+def _plain(model: str) -> str:
+    return model.replace("/", "-")
+
+
+def _tags(model: str) -> list[str]:
+    import open_clip
+
+    return open_clip.list_pretrained_tags_by_model(_plain(model))
+
+
+def _named(model: str, tag: str | None) -> tuple[nn.Module, Config]:
+    """A model that open_clip finds by its name, and its architecture."""
+    import open_clip
+
+    needs_weights = tag is not None or model.startswith(WITH_WEIGHTS)
+    try:
+        built = open_clip.create_model(
+            model,
+            tag,
+            force_custom_text=True,
+            pretrained_text=False,
+            require_pretrained=needs_weights,
+            force_preprocess_cfg=_agreed(model) if tag is None else None,
+        )
+        return built, open_clip.get_model_config(model if ":" in model else _plain(model))
+    except (OSError, RuntimeError, ValueError) as error:
+        if model.startswith("local-dir:"):
+            raise ConfigError(
+                f"{model!r} cannot be read as a model of open_clip: {error}"
+            ) from error
+        raise not_at_hand(f"open_clip's {model!r} with weights {tag!r}", error) from error
+
+
+def _agreed(model: str) -> Config:
+    """The preprocessing on which all published weights of an architecture agree.
+
+    open_clip knows it by the tag alone; of weights in a file it would take that of OpenAI's
+    models for granted.
+    """
+    import open_clip
+
+    found = [open_clip.get_pretrained_cfg(_plain(model), tag) for tag in _tags(model)]
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    return {
+        k: found[0][k]
+        for k in keys
+        if found and k in found[0] and all(other.get(k) == found[0][k] for other in found)
+    }
+
+
+def _read(path: str) -> Config:
+    """A JSON file with an architecture, alone or beside its preprocessing."""
+    if not Path(path).is_file():
+        raise MissingFileError(f"There is no description of a model at {path}. Check `model`.")
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        config: Config = content if "model_cfg" in content else {"model_cfg": content}
+        if {"embed_dim", "vision_cfg", "text_cfg"} <= set(config["model_cfg"]):
+            return config
+    except (ValueError, TypeError, UnicodeDecodeError):
+        pass
+    raise ConfigError(
+        f"{path} is no description of an open_clip model: it must be JSON with embed_dim, "
+        "vision_cfg and text_cfg, alone or under model_cfg."
+    )
+
+
+def _only(config: Mapping[str, Any], tower: str) -> Config:
+    """The description with one tower, and as little as may be in the other's place."""
+    other, stub = ("text_cfg", NO_TEXT) if tower == "vision_cfg" else ("vision_cfg", NO_IMAGE)
+    model = {k: v for k, v in config["model_cfg"].items() if k != "multimodal_cfg"}
+    return {**config, "model_cfg": {**model, other: stub}}
+
+
+def _described(config: Mapping[str, Any]) -> nn.Module:
+    """The model of a description, with random weights."""
+    import open_clip
+
+    with folder_of(config) as folder:
+        try:
+            return open_clip.create_model(
+                f"local-dir:{folder}",
+                load_weights=False,
+                force_custom_text=True,
+                pretrained_text=False,
+            )
+        except (TypeError, ValueError, KeyError, AssertionError, RuntimeError) as error:
+            raise ConfigError(f"open_clip cannot build the model described: {error}") from error
+
+
+def _load(model: nn.Module, path: str) -> None:
+    import open_clip
+
+    try:
+        open_clip.load_checkpoint(model, str(existing(path)))
+    except (RuntimeError, ValueError, KeyError, AttributeError, EOFError, AssertionError) as error:
+        raise _foreign(path, error) from error
+    except (pickle.UnpicklingError, TypeError, StopIteration) as error:
+        raise _foreign(path, error) from error
+
+
+def _foreign(path: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"{path} holds no weights of this open_clip model: {' '.join(str(error).split()):.200}"
+    )
+
+
+@contextmanager
+def folder_of(config: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder as open_clip saves a model, without weights."""
+    with TemporaryDirectory() as name:
+        folder, model = Path(name), dict(config["model_cfg"])
+        files = config.get("files", {})
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        if "config.json" in files:  # the text tower is one of transformers
+            model["text_cfg"] = {**model["text_cfg"], "hf_model_name": name}
+        content = {"model_cfg": model, "preprocess_cfg": config.get("preprocess_cfg", {})}
+        (folder / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+        yield folder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, what open_clip says of each model it builds is not logged; errors are raised."""
+    root, silent = logging.getLogger(), logging.NullHandler()
+
+    def is_not_theirs(record: logging.LogRecord) -> bool:
+        return Path(record.pathname).parent.name != "open_clip"
+
+    root.addFilter(is_not_theirs)
+    root.addHandler(silent)  # or the first message would set up logging for the whole process
+    try:
+        yield
+    finally:
+        root.removeHandler(silent)
+        root.removeFilter(is_not_theirs)
