@@ -22,6 +22,7 @@ from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.build import build_encoders, build_model
 from mmfuse.tasks.scores import Scores
+from mmfuse.tasks.unreadable import Unreadable
 
 
 def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -78,6 +79,7 @@ class SupervisedTask(L.LightningModule):
         )
         self.model: FusionModel | None = None
         self._losses = Scores()
+        self._unreadable = Unreadable()
 
     @property
     def _terms(self) -> list[Objective]:
@@ -133,6 +135,10 @@ class SupervisedTask(L.LightningModule):
         for objective in self._terms:
             objective.build(model)
 
+    def teardown(self, stage: str) -> None:
+        """Tells, once, which rows could not be read."""
+        self._unreadable.tell()
+
     def configure_optimizers(self) -> Any:
         """The optimizer over everything that learns, and the scheduler if there is one."""
         optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
@@ -149,7 +155,8 @@ class SupervisedTask(L.LightningModule):
     # Steps.
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Modality dropout, on the CPU, before the encoders see the rows."""
+        """Modality dropout, on the CPU, before the encoders see the rows; bad rows are counted."""
+        self._unreadable.add(batch.problems)
         if self.modality_dropout is None or not self.trainer.training:
             return batch
         unknown = torch.full_like(batch.index, -1)
