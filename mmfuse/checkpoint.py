@@ -127,6 +127,8 @@ def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> Fus
     if "mmfuse" not in checkpoint:
         raise CheckpointError("The checkpoint was not made by mmfuse; it describes no model.")
     found, wanted = checkpoint["mmfuse"]["model"], model.describe()
+    # An older checkpoint lacks what specs have learned to say since.
+    found = {**found, "spec": DataSpec.from_dict(found["spec"]).to_dict()}
     differing = _differences(found, wanted)
     orders = list(found["encoders"]), list(wanted["encoders"])
     if orders[0] != orders[1] and not differing:

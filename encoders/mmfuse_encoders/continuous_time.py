@@ -100,7 +100,9 @@ class ContinuousTimeEncoder(Encoder):
                 "points or more, from an earlier to a later time."
             )
         self.time_channel, self.heads, self.tokens = time_channel, heads, tokens
-        self.register_buffer("reference", torch.linspace(*span, points), persistent=False)
+        self.register_buffer(
+            "reference", torch.linspace(span[0], span[1], points), persistent=False
+        )
         self.time = _TimeEmbedding(time_width, span[1] - span[0], points)
         self.query, self.key = nn.Linear(time_width, time_width), nn.Linear(time_width, time_width)
         nn.init.xavier_normal_(self.query.weight, gain=2.0)

@@ -29,7 +29,8 @@ class Features:
     Numbers standardised; categories one-hot, or as codes for trees; texts as TF-IDF of words
     and pairs of words, for trees their first 50 components if there are more; a series by
     mean and deviation of its steps. Vocabulary and statistics come from the training rows. An
-    absent modality is zero (the training mean), or NaN for trees, which know what to do with it.
+    absent modality is zero (the training mean), or NaN for trees, which know what to do with it;
+    so is a missing cell, and a linear model sees for each column another that tells its gaps.
 
     Args:
         data: the data set.
@@ -105,13 +106,19 @@ class Features:
         return block
 
     def _values(self, m: str, column: Column, rows: np.ndarray) -> Any:
+        values = self._with_gaps(m, column, rows)
+        if self.for_trees or not self.spec.modalities[m].has_gaps:
+            return values
+        return np.concatenate([np.nan_to_num(values), np.isnan(values)], axis=1)
+
+    def _with_gaps(self, m: str, column: Column, rows: np.ndarray) -> Any:
         spec = self.spec.modalities[m]
         assert not isinstance(column, MediaColumn)
         if isinstance(column, ObjectColumn):
             return self._text[m].transform(column.take(rows))
         if isinstance(column, RaggedColumn):
             series = [_standardised(spec, v) for v in column.take(rows) if v is not None]
-            return np.stack([np.concatenate([v.mean(axis=0), v.std(axis=0)]) for v in series])
+            return np.stack([_moments(v) for v in series])
         return self._numbers(spec, column, rows)
 
     def _numbers(self, spec: ModalitySpec, column: NumberColumn, rows: np.ndarray) -> np.ndarray:
@@ -124,6 +131,12 @@ class Features:
             return np.concatenate([numbers, codes], axis=1)
         hot = [np.eye(n)[codes[:, i].astype(int)] for i, n in enumerate(spec.categories)]
         return np.concatenate([numbers, *hot], axis=1)
+
+
+def _moments(steps: np.ndarray) -> np.ndarray:
+    """Mean and deviation of each channel's known values; NaN for a channel that has none."""
+    known = np.ma.masked_invalid(steps)
+    return np.ma.concatenate([known.mean(axis=0), known.std(axis=0)]).filled(np.nan)
 
 
 def _dense(vectors: sparse.spmatrix) -> np.ndarray:

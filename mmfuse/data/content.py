@@ -45,20 +45,24 @@ def blocks(column: NumberColumn | RaggedColumn, rows: np.ndarray) -> Iterator[Bl
             yield Block(part, np.concatenate(series), owner)
 
 
-def check_numbers(name: str, column: Column, spec: ModalitySpec, may_have_gaps: bool) -> None:
+def check_numbers(name: str, column: Column, spec: ModalitySpec, may_have_gaps: bool) -> bool:
     """Refuses NaN or infinity in a row that counts as present, and a series without a step.
 
     Args:
         name: the modality.
         column: its rows.
         spec: names its columns.
-        may_have_gaps: NaN cells are filled later.
+        may_have_gaps: NaN cells are filled later, or an encoder takes them.
+
+    Returns:
+        whether cells of present rows are NaN
 
     Raises:
         DataError: naming the row and the column.
     """
     if not isinstance(column, Numeric):
-        return
+        return False
+    has_gaps = False
     for block in blocks(column, np.arange(len(column))):
         if isinstance(column, RaggedColumn):
             empty = np.setdiff1d(np.arange(len(block.rows)), block.owner)
@@ -67,7 +71,11 @@ def check_numbers(name: str, column: Column, spec: ModalitySpec, may_have_gaps: 
                     f"Modality {name!r}: row {block.rows[empty[0]]} counts as present but has no "
                     "step. Mark it absent (None)."
                 )
-        wrong = np.isinf(block.values) if may_have_gaps else ~np.isfinite(block.values)
+        wrong = ~np.isfinite(block.values)
+        if may_have_gaps and wrong.any():
+            gaps = np.isnan(block.values)
+            has_gaps = has_gaps or bool(gaps.any())
+            wrong &= ~gaps
         if not wrong.any():
             continue
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
@@ -75,8 +83,9 @@ def check_numbers(name: str, column: Column, spec: ModalitySpec, may_have_gaps: 
         raise DataError(
             f"Modality {name!r}: row {block.rows[block.owner[place[0]]]} counts as present but "
             f"holds {block.values[place]} at {named}. Mark the whole row absent (None, or every "
-            'cell empty), fill the cell, or set missing_cells="mean".'
+            'cell empty), fill the cell, or set missing_cells to "mean" or "keep".'
         )
+    return has_gaps
 
 
 def check_somewhere(spec: DataSpec, present: Tensor, train: np.ndarray) -> None:

@@ -42,8 +42,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         seed: of the splits and the order of batches.
         standardise: give the model each feature's mean and deviation over the present
             training rows.
-        missing_cells: an empty cell of a present row is an ``error``, or takes the training
-            ``mean``; an empty category is always code 0.
+        missing_cells: an empty cell of a present row is an ``error``, takes the training
+            ``mean``, or is left to an encoder that takes missing cells (``keep``); an empty
+            category is always code 0.
         missing: who is taken away from training and validation rows, on top of natural gaps.
         test_missing: likewise from test rows.
         on_duplicates: rows that occur in two splits are an ``error``; ``drop`` takes them
@@ -86,10 +87,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             raise ConfigError(f"test is {test}; expected a share from 0 to 1.")
         if on_duplicates not in ("error", "drop", "allow"):
             raise ConfigError(f"on_duplicates is {on_duplicates!r}; expected error, drop or allow.")
-        if missing_cells not in ("error", "mean") or (missing_cells == "mean" and not standardise):
+        has_no_mean = missing_cells == "mean" and not standardise
+        if missing_cells not in ("error", "mean", "keep") or has_no_mean:
             raise ConfigError(
-                f'missing_cells is {missing_cells!r}; expected "error", or "mean" together with '
-                "standardise=True."
+                f'missing_cells is {missing_cells!r}; expected "error", "keep", or "mean" '
+                "together with standardise=True."
             )
         if on_error not in ("raise", "absent"):
             raise ConfigError(f"on_error is {on_error!r}; expected raise or absent.")

@@ -71,7 +71,10 @@ def groups(spec: TargetSpec, target: Tensor, train: Tensor) -> Tensor:
 
 
 def row_values(spec: ModalitySpec, column: Column) -> np.ndarray:
-    """One number a row: the mean of its standardised numbers, its length or size; NaN absent."""
+    """One number a row: the mean of its standardised numbers, its length or size; NaN absent.
+
+    A missing cell counts as zero: the training mean, if data are standardised.
+    """
     values = np.full(len(column), np.nan)
     rows = np.flatnonzero(column.present)
     if isinstance(column, MediaColumn):
@@ -81,7 +84,8 @@ def row_values(spec: ModalitySpec, column: Column) -> np.ndarray:
         values[rows] = [len(v) for v in column.take(rows)]
         return values
     for block in blocks(column, rows):
-        lines = _standardised(spec, block.values).reshape(len(block.values), -1).mean(axis=1)
+        numbers = np.nan_to_num(_standardised(spec, block.values))
+        lines = numbers.reshape(len(numbers), -1).mean(axis=1)
         steps = np.bincount(block.owner, minlength=len(block.rows))
         values[block.rows] = np.bincount(block.owner, lines) / steps
     return values

@@ -31,7 +31,7 @@ from mmfuse.errors import DataError, UnknownModalityError
 from mmfuse.spec import DataSpec, ModalitySpec
 
 Duplicates = Literal["error", "drop", "allow"]
-MissingCells = Literal["error", "mean"]
+MissingCells = Literal["error", "mean", "keep"]
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,14 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
     }
     if adopted is not None:
         columns = _fitting(source, columns, adopted)
-    for m, column in columns.items():
-        has_means = adopted is None or bool(adopted.modalities[m].mean)
-        is_filled = options.missing_cells == "mean" and isinstance(column, NumberColumn)
-        check_numbers(m, column, source.modalities[m], is_filled and has_means)
+    gaps = _check_cells(source, columns, options, adopted)
     present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
     parts, dropped = _without_duplicates(columns, present, _split(source, options), options)
     train = parts["train"]
     if adopted is None:
         if not len(train):
             raise DataError("The train split is empty. Give it rows, or lower val and test.")
-        spec, targets = _measure(source, columns, parts, options)
+        spec, targets = _measure(source, columns, parts, options, gaps)
         check_somewhere(spec, present, train)
         check_classes(spec, targets, present, train)
     else:
@@ -112,6 +109,27 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
     tensors = {name: torch.from_numpy(np.sort(rows)) for name, rows in parts.items()}
     facts = Facts(spec, columns, targets, tensors["train"])
     return Ready(spec, columns, targets, facts, tensors, dropped)
+
+
+def _check_cells(
+    source: Source, columns: Mapping[str, Column], options: Options, adopted: DataSpec | None
+) -> set[str]:
+    """The modalities of which some present row keeps a missing cell."""
+    gaps = set()
+    for m, column in columns.items():
+        known = None if adopted is None else adopted.modalities[m]
+        is_filled = options.missing_cells == "mean" and isinstance(column, NumberColumn)
+        is_filled = is_filled and (known is None or bool(known.mean))
+        is_kept = options.missing_cells == "keep"
+        if not check_numbers(m, column, source.modalities[m], is_filled or is_kept) or is_filled:
+            continue
+        if known is not None and not known.has_gaps:
+            raise DataError(
+                f"Modality {m!r}: cells of present rows are missing, and the model was trained "
+                'without any. Set missing_cells="mean", or train on rows that have gaps.'
+            )
+        gaps.add(m)
+    return gaps
 
 
 def _split(source: Source, options: Options) -> dict[str, np.ndarray]:
@@ -159,6 +177,7 @@ def _measure(
     columns: Mapping[str, Column],
     parts: Mapping[str, np.ndarray],
     options: Options,
+    gaps: set[str],
 ) -> tuple[DataSpec, dict[str, Tensor]]:
     """Classes, levels, means and deviations of the training rows."""
     modalities = {}
@@ -171,7 +190,7 @@ def _measure(
         if options.standardise and isinstance(column, Numeric) and s.numeric_width:
             mean, std = scale(s, column, parts["train"])
             s = replace(s, mean=mean, std=std)
-        modalities[m] = s
+        modalities[m] = replace(s, has_gaps=m in gaps)
     fitted = {
         t: fit_target(t, raw, parts, options.is_class_weighted) for t, raw in source.targets.items()
     }

@@ -28,7 +28,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
     - a 2-D array, which is one modality called ``table``.
 
     A NaN among numbers of the same row is an error, as everywhere in mmfuse, unless
-    ``missing_cells`` is ``mean``.
+    ``missing_cells`` is ``mean`` or ``keep``.
 
     Args:
         fusion: a fusion's name, such as ``GatedFusion``; a class, a partial of one; or a
@@ -44,8 +44,9 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):
         weight_decay: of AdamW.
         modality_dropout: rate with which a training row loses each modality, anew each epoch.
         missing: simulated absence in the training and validation rows.
-        missing_cells: an empty cell of a present row is an ``error``, or takes the training
-            ``mean``.
+        missing_cells: an empty cell of a present row is an ``error``, takes the training
+            ``mean``, or is left to an encoder that takes missing cells (``keep``), as the
+            default ones of vectors and tables do.
         validation_fraction: share of the rows given to ``fit`` that chooses the best epoch
             and ends training early; 0 trains on all rows for ``max_epochs``. One row of
             every class always trains, and too few rows make no validation.

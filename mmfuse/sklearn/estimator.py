@@ -230,7 +230,8 @@ class FusionEstimator(BaseEstimator, ABC):
         if self.missing_cells == "error" and len(partly):
             raise DataError(
                 f"Input X contains NaN among numbers in {len(partly)} rows, the first {partly[0]}. "
-                'Fill the cells, make the whole row NaN (absent), or set missing_cells="mean".'
+                'Fill the cells, make the whole row NaN (absent), or set missing_cells to "mean" '
+                'or "keep".'
             )
         return source_of(MultimodalArrays({TABLE: array}), {}, trained)
 
@@ -286,7 +287,7 @@ class FusionEstimator(BaseEstimator, ABC):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         # In any cell, as scikit-learn means it; a row of NaN alone is welcome either way.
-        tags.input_tags.allow_nan = self.missing_cells == "mean"
+        tags.input_tags.allow_nan = self.missing_cells != "error"
         tags.target_tags.required = True
         tags.non_deterministic = self.random_state is None
         return tags
