@@ -66,6 +66,37 @@ def build(
     return built, {**config, "preprocess_cfg": dict(visual.preprocess_cfg)}
 
 
+def tokenizer_of(model: str, config: Config, tower: Any) -> tuple[Any, Config]:
+    """The model's tokenizer, and the description with what it takes to make both again."""
+    import open_clip
+
+    text = config["model_cfg"]["text_cfg"]
+    name = text.get("hf_tokenizer_name")
+    if "files" in config or not name:
+        with folder_of(config) as folder, _quiet():
+            return open_clip.get_tokenizer(f"local-dir:{folder}"), config
+    try:
+        with _quiet():
+            if model.endswith(".json"):
+                options, mode = text.get("tokenizer_kwargs") or {}, text.get("tokenizer_mode")
+                length = text.get("context_length", 77)
+                found = open_clip.HFTokenizer(name, length, tokenizer_mode=mode, **options)
+            else:
+                found = open_clip.get_tokenizer(model)
+    except (OSError, ValueError) as error:
+        raise not_at_hand(f"The tokenizer {name!r} of {model}", error) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"{model} needs transformers, which is not installed: pip install mmfuse[media]"
+        ) from error
+    with TemporaryDirectory() as folder:
+        found.save_pretrained(folder)
+        if hasattr(tower, "config"):
+            tower.config.save_pretrained(folder)
+        paths = sorted(p for p in Path(folder).iterdir() if p.suffix in (".json", ".txt"))
+        return found, {**config, "files": {p.name: p.read_text(encoding="utf-8") for p in paths}}
+
+
 def has_random_weights(model: str, pretrained: str | None) -> bool:
     """Whether ``build`` gives a model that nothing is loaded into."""
     return pretrained is None and not model.startswith(WITH_WEIGHTS)
