@@ -1,4 +1,4 @@
-"""Text models of Hugging Face transformers: from a folder or the hub, or from plain data."""
+"""Models of Hugging Face transformers: from a folder or the hub, or from plain data."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def read_config(model: str) -> dict[str, Any]:
         ConfigError: transformers is not installed or does not know the architecture, or the
             model reads more than text.
     """
-    _refuse_missing(model)
-    with _loading(model) as transformers:
+    refuse_missing(model)
+    with loading(model) as transformers:
         config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
     plain = {**json.loads(config.to_json_string(use_diff=False)), **_ANSWER}
     if any(key.endswith(("vision_config", "audio_config")) for key in plain):
@@ -66,11 +66,11 @@ def read_tokenizer(model: str) -> tuple[Any, int]:
         MissingFileError: no tokenizer is there.
         ConfigError: it has no fast form.
     """
-    _refuse_missing(model)
+    refuse_missing(model)
     folder = Path(model).expanduser()
     if folder.is_dir() and not any(next(folder.glob(p), None) for p in TOKENIZERS):
         raise MissingFileError(_NO_TOKENIZER.format(model))
-    with _loading(model) as transformers:
+    with loading(model) as transformers:
         found = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     backend = getattr(found, "backend_tokenizer", None)
     if backend is None:
@@ -86,7 +86,7 @@ def read_tokenizer(model: str) -> tuple[Any, int]:
 
 def build(config: Mapping[str, Any]) -> nn.Module:
     """A model of this architecture in float32, its weights drawn at random."""
-    with _loading(str(config["model_type"])) as transformers:
+    with loading(str(config["model_type"])) as transformers:
         made = transformers.AutoConfig.for_model(**config)
         return _trunk(transformers.AutoModel.from_config(made, dtype=torch.float32))
 
@@ -98,17 +98,38 @@ def load(model: str, config: Mapping[str, Any]) -> nn.Module:
         MissingFileError: there are no weights.
         CheckpointError: the weights are damaged, or are not those of the architecture.
     """
-    _refuse_missing(model)
+    network, unread = read_weights(model, "AutoModel", config)
+    made: Any = network.config
+    network = _trunk(network)
+    own = network.state_dict().keys()
+    prefix = "encoder." if made.is_encoder_decoder else ""
+    missing = [k for k in unread if k in own or k.removeprefix(prefix) in own]
+    if missing:
+        raise CheckpointError(
+            f"The weights of {model} are not those of its architecture ({made.model_type}): "
+            f"{len(missing)} are missing, {missing[0]} among them. Give the files of one model."
+        )
+    return network
+
+
+def read_weights(model: str, cls: str, config: Mapping[str, Any]) -> tuple[nn.Module, list[str]]:
+    """A model of one of transformers' classes, and the names of weights that were not there.
+
+    Raises:
+        MissingFileError: there are no weights at all.
+        CheckpointError: the weights are damaged, or of other shapes.
+    """
+    refuse_missing(model)
     folder = Path(model).expanduser()
     if folder.is_dir() and not any((folder / name).is_file() for name in WEIGHTS):
         raise MissingFileError(
             f"{model} has no weights: none of {', '.join(WEIGHTS)}. Save the model there with "
             "save_pretrained, or download the whole of it."
         )
-    with _loading(model) as transformers:
+    with loading(model) as transformers:
         made = transformers.AutoConfig.for_model(**config)
         try:
-            network, told = transformers.AutoModel.from_pretrained(
+            network, told = getattr(transformers, cls).from_pretrained(
                 model,
                 config=made,
                 dtype=torch.float32,
@@ -124,16 +145,7 @@ def load(model: str, config: Mapping[str, Any]) -> nn.Module:
                 f"The weights of {model} cannot be read: {_first_line(error)}. Download or save "
                 "them again."
             ) from error
-    network = _trunk(network)
-    own = network.state_dict().keys()
-    prefix = "encoder." if made.is_encoder_decoder else ""
-    missing = [k for k in sorted(told["missing_keys"]) if k in own or k.removeprefix(prefix) in own]
-    if missing:
-        raise CheckpointError(
-            f"The weights of {model} are not those of its architecture ({made.model_type}): "
-            f"{len(missing)} are missing, {missing[0]} among them. Give the files of one model."
-        )
-    return network
+    return network, sorted(told["missing_keys"])
 
 
 def blocks_of(network: nn.Module) -> nn.ModuleList:
@@ -175,14 +187,14 @@ def _trunk(network: Any) -> nn.Module:
 
 
 @contextmanager
-def _loading(model: str) -> Iterator[Any]:
-    """transformers, silent; what it raises becomes an error of ours."""
+def loading(model: str) -> Iterator[Any]:
+    """Lends transformers, silent; what it raises becomes an error of ours."""
     try:
         # By name, because importing the lazy package alone would check none of it.
         transformers = importlib.import_module("transformers")
     except ImportError as error:
         raise ConfigError(
-            "Text models of Hugging Face need transformers, which is not installed: "
+            "Models of Hugging Face need transformers, which is not installed: "
             "pip install mmfuse[media]"
         ) from error
     logging = transformers.utils.logging
@@ -199,7 +211,7 @@ def _loading(model: str) -> Iterator[Any]:
         if isinstance(error, CheckpointError | ConfigError):
             raise
         raise ConfigError(
-            f"transformers cannot make a model of {model}: {_first_line(error)}. Give a text "
+            f"transformers cannot make a model of {model}: {_first_line(error)}. Give a "
             "model that this version of transformers knows and that brings no code of its own."
         ) from error
     finally:
@@ -208,12 +220,12 @@ def _loading(model: str) -> Iterator[Any]:
             logging.enable_progress_bar()
 
 
-def _refuse_missing(model: str) -> None:
+def refuse_missing(model: str) -> None:
     """A path that leads nowhere must not be taken for a name on the hub."""
     path = Path(model).expanduser()
     is_path = model.startswith((".", "~")) or path.is_absolute() or len(path.parts) > 2
     if is_path and not path.is_dir():
-        raise MissingFileError(f"There is no folder {model}. Check the path of the text model.")
+        raise MissingFileError(f"There is no folder {model}. Check the path of the model.")
     if path.is_dir() and not (path / "config.json").is_file():
         raise MissingFileError(
             f"{model} has no config.json, so it holds no model of transformers. Give the folder "
