@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits
-
+from mmfuse.data import named_sets as sets
 from mmfuse.data.datamodule import FusionDataModule
-from mmfuse.data.groups import ColumnGroup, Groups
-from mmfuse.data.npz import NpzData
 from mmfuse.data.prepare import Duplicates
-from mmfuse.data.source import Source, gather
-from mmfuse.data.tables import read_table, source_from_frame
+from mmfuse.data.source import Source
 from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.files import sha256
+
+# A file with the digests of others, as sha256sum writes it.
+_SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -28,19 +26,20 @@ class Entry:
 
     Args:
         what: one line on its modalities, rows and task.
-        read: from its file (None for what scikit-learn ships) to a source.
-        file: where it lies in the mirror; empty for what scikit-learn ships.
-        sha256: of the file.
-        address: where a person gets the data.
+        read: from the folder of its files to a source.
         licence: under which terms.
+        folder: where its files lie in the mirror; empty for what scikit-learn ships.
+        files: the sha256 of each file there; the files that a ``SHA256SUMS`` among them
+            lists count too.
+        address: where a person gets the data.
     """
 
     what: str
-    read: Callable[[Path], Source]
-    file: str = ""
-    sha256: str = ""
+    read: sets.Read
+    licence: str
+    folder: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
-    licence: str = ""
 
 
 class CatalogueData(FusionDataModule):
@@ -71,119 +70,143 @@ class CatalogueData(FusionDataModule):
         """Reads the data set.
 
         Raises:
-            MissingFileError: the mirror lacks it; with the address.
-            DataError: the file is not the one that the catalogue knows.
+            MissingFileError: the mirror lacks one of its files; with the address.
+            DataError: a file is not the one that the catalogue knows.
         """
         name, entry = self._entry
-        return entry.read(_found(name, entry) if entry.file else Path())
+        folder = Path(os.environ.get("MMFUSE_DATA", "")) / entry.folder
+        for file, digest in _files(entry, folder):
+            _check(name, entry, file, digest)
+        return entry.read(folder)
 
 
-def _found(name: str, entry: Entry) -> Path:
+def _files(entry: Entry, folder: Path) -> Iterator[tuple[str, str]]:
+    """Every file and its digest; those that another file lists come after it."""
+    yield from entry.files.items()
+    if _SUMS in entry.files:
+        for line in (folder / _SUMS).read_text().splitlines():
+            digest, _, file = line.partition("  ")
+            yield file, digest
+
+
+def _check(name: str, entry: Entry, file: str, digest: str) -> None:
     mirror = os.environ.get("MMFUSE_DATA", "")
-    path = Path(mirror) / entry.file
+    path = Path(mirror) / entry.folder / file
     if not mirror or not path.is_file():
         where = f"there is no {path}" if mirror else "MMFUSE_DATA is not set"
         raise MissingFileError(
             f"Data set {name!r} is not at hand: {where}. Set MMFUSE_DATA to a folder with "
-            f"{entry.file} (sha256 {entry.sha256[:12]}...), made from {entry.address} "
+            f"{entry.folder}/{file} (sha256 {digest[:12]}...), made from {entry.address} "
             f"({entry.licence}); docs/data.md says how."
         )
     found = sha256(path)
-    if found != entry.sha256:
+    if found != digest:
         raise DataError(
-            f"{path} has sha256 {found}, expected {entry.sha256}. The file is another version or "
+            f"{path} has sha256 {found}, expected {digest}. The file is another version or "
             "damaged; fetch it again."
         )
-    return path
 
 
-def _digits_quadrants(_: Path) -> Source:
-    digits = load_digits()
-    images = digits.images.astype(np.float32)
-    halves = {"upper": slice(0, 4), "lower": slice(4, 8)}
-    sides = {"left": slice(0, 4), "right": slice(4, 8)}
-    quadrants = {
-        f"{half}_{side}": images[:, rows, columns].reshape(len(images), -1)
-        for half, rows in halves.items()
-        for side, columns in sides.items()
-    }
-    return gather(quadrants, {"digit": digits.target})
-
-
-def _breast_cancer_blocks(_: Path) -> Source:
-    table = load_breast_cancer()
-    blocks = {"mean": slice(0, 10), "error": slice(10, 20), "worst": slice(20, 30)}
-    names = np.array(["malignant", "benign"])
-    return gather(
-        {name: table.data[:, columns] for name, columns in blocks.items()},
-        {"diagnosis": names[table.target]},
-    )
-
-
-def _archive(modalities: list[str]) -> Callable[[Path], Source]:
-    return lambda path: NpzData(str(path), modalities, {"y": "y"}).read()
-
-
-def _womens_clothing(numbers: list[str]) -> Callable[[Path], Source]:
-    categories = ["Division Name", "Department Name", "Class Name"]
-    groups: Groups = {
-        "title": ColumnGroup("Title", kind="text"),
-        "review": ColumnGroup("Review Text", kind="text"),
-        "categories": categories,
-        "numbers": numbers,
-    }
-
-    def read(path: Path) -> Source:
-        frame = read_table(path)
-        return source_from_frame(frame, groups, {"recommended": "Recommended IND"}, split="split")
-
-    return read
-
-
-_CLOTHING = {
-    "file": "womens_clothing/reviews.parquet",
-    "sha256": "3ddf9f5bfcb101cfa3542155753b2a7b08b3f00f0052be5ed8780feda3a3e358",
+_CLOTHING: dict[str, Any] = {
+    "folder": "womens_clothing",
+    "files": {
+        "reviews.parquet": "3ddf9f5bfcb101cfa3542155753b2a7b08b3f00f0052be5ed8780feda3a3e358"
+    },
     "address": "kaggle.com/datasets/nicapotato/womens-ecommerce-clothing-reviews, with the split "
     "of github.com/georgian-io/Multimodal-Toolkit",
     "licence": "CC0",
 }
+_AV_DIGITS: dict[str, Any] = {
+    "folder": "av_digits",
+    "files": {
+        "fsdd_audio_int16.npz": "47a76bd62763676af2bf08c251b0459cc691c5c525f939596791c1e963b42d6e",
+        "mnist_t10k.npz": "bb87fa7ccc1d97117ae4f2b54969392857de11a4d441c81a21cb46d98a851dc3",
+        "pairs.csv": "3fbec6c7cb27dbc6436344919d3e18e279b685b009f62670281b1a95648e08f9",
+    },
+    "address": "github.com/Jakobovski/free-spoken-digit-dataset and MNIST's test images",
+    "licence": "CC BY-SA 4.0, and CC BY-SA 3.0 for MNIST",
+}
+_ESC10: dict[str, Any] = {
+    "folder": "esc10",
+    "files": {
+        "metadata.csv": "d00d8039bef0547179d03cef64f2d5eb38933a74351cedab40c764a2547bcf1e",
+        _SUMS: "0ef685f99d0523970c6ffc13daf5a7f8b347467bec8a30e6d36ab6a8aa715ef7",
+    },
+    "address": "github.com/karolpiczak/ESC-10",
+    "licence": "CC BY 3.0; single clips CC0, CC BY or Sampling+",
+}
+_SPEAKERS = ("theo", "george", "jackson", "lucas", "nicolas", "yweweler")
+_FOLDS = (5, 1, 2, 3, 4)
 
 #: Every named data set.
 CATALOGUE: dict[str, Entry] = {
     "digits_quadrants": Entry(
         "1,797 handwritten digits seen as four quadrants; 10 classes; with scikit-learn",
-        _digits_quadrants,
-        licence="CC BY 4.0",
+        sets.digits_quadrants,
+        "CC BY 4.0",
     ),
     "breast_cancer_blocks": Entry(
         "569 tumours in three blocks of ten measurements; 2 classes; with scikit-learn",
-        _breast_cancer_blocks,
-        licence="CC BY 4.0",
+        sets.breast_cancer_blocks,
+        "CC BY 4.0",
     ),
     "rosmap": Entry(
         "351 brains in three omics; Alzheimer's disease or not; the MOGONET split",
-        _archive(["mrna", "meth", "mirna"]),
-        "rosmap/rosmap.npz",
-        "9d0bca3e4a0dbda74d312e48016d18d03d497ecc304bd892bc102c741115937a",
-        "github.com/txWang/MOGONET, folder ROSMAP",
+        sets.archive("rosmap.npz", ["mrna", "meth", "mirna"]),
         "code MIT; the cohort's data-use agreement holds for the data",
+        "rosmap",
+        {"rosmap.npz": "9d0bca3e4a0dbda74d312e48016d18d03d497ecc304bd892bc102c741115937a"},
+        "github.com/txWang/MOGONET, folder ROSMAP",
     ),
     "handwritten": Entry(
         "2,000 handwritten digits in six views; 10 classes; the TMC split",
-        _archive(["pix", "fou", "fac", "zer", "kar", "mor"]),
-        "handwritten/handwritten_6views.npz",
-        "c628a65dece37e3c4d598a473da79f5a7d6d00994853eebcf3cf01c966ced92d",
-        "archive.ics.uci.edu/dataset/72 with the split of github.com/hanmenghan/TMC",
+        sets.archive("handwritten_6views.npz", ["pix", "fou", "fac", "zer", "kar", "mor"]),
         "CC BY 4.0",
+        "handwritten",
+        {
+            "handwritten_6views.npz": (
+                "c628a65dece37e3c4d598a473da79f5a7d6d00994853eebcf3cf01c966ced92d"
+            )
+        },
+        "archive.ics.uci.edu/dataset/72 with the split of github.com/hanmenghan/TMC",
     ),
     "womens_clothing": Entry(
         "23,486 clothing reviews: title, text, categories, numbers; recommended or not",
-        _womens_clothing(["Age", "Positive Feedback Count", "Rating"]),
+        sets.womens_clothing(["Age", "Positive Feedback Count", "Rating"]),
         **_CLOTHING,
     ),
     "womens_clothing_without_rating": Entry(
         "the same without the stars, which nearly give the label away",
-        _womens_clothing(["Age", "Positive Feedback Count"]),
+        sets.womens_clothing(["Age", "Positive Feedback Count"]),
         **_CLOTHING,
+    ),
+    "av_digits": Entry(
+        "3,000 spoken digits (raw sound), each with a handwritten one; 10 classes; takes 0-4 test",
+        sets.av_digits(),
+        **_AV_DIGITS,
+    ),
+    **{
+        f"av_digits_speakers{f'_{s}' if s != _SPEAKERS[0] else ''}": Entry(
+            f"the same; the recordings of {s} test, and another speaker's validate",
+            sets.av_digits(s),
+            **_AV_DIGITS,
+        )
+        for s in _SPEAKERS
+    },
+    **{
+        f"esc10{f'_fold{k}' if k != _FOLDS[0] else ''}": Entry(
+            f"400 clips of 10 kinds of sound (raw sound) with their titles; fold {k} tests",
+            sets.esc10(k),
+            **_ESC10,
+        )
+        for k in _FOLDS
+    },
+    "openmoji": Entry(
+        "1,990 emoji: picture, name and tags; 10 groups; a fifth tests",
+        sets.openmoji,
+        "CC BY-SA 4.0",
+        "openmoji",
+        {"openmoji72.parquet": "51d0011dd1b2425ec35569e8892a42d2ff060d0238fc19fe05867f7beb4849f6"},
+        "github.com/axelpale/openmoji-sprites",
     ),
 }

@@ -6,14 +6,21 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from mmfuse.data import CATALOGUE, CatalogueData
+from mmfuse.data.catalogue import Entry
+from mmfuse.data.npz import read_npz
+from mmfuse.data.source import gather
 from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.media import decode_sound
+from mmfuse.spec import ModalitySpec
 
-MIRRORED = [name for name, entry in CATALOGUE.items() if entry.file]
+MIRRORED = [name for name, entry in CATALOGUE.items() if entry.files]
 
 
 def sizes(data: CatalogueData) -> tuple[int, ...]:
@@ -57,8 +64,9 @@ def test_every_entry_says_what_it_is_and_under_which_terms() -> None:
     for entry in CATALOGUE.values():
         assert entry.what
         assert entry.licence
-        if entry.file:
-            assert len(entry.sha256) == 64
+        if entry.files:
+            assert all(len(digest) == 64 for digest in entry.files.values())
+            assert entry.folder
             assert entry.address
 
 
@@ -77,7 +85,9 @@ def test_a_set_that_is_not_at_hand_says_where_to_get_it(
     monkeypatch.delenv("MMFUSE_DATA", raising=False)
     with pytest.raises(MissingFileError) as caught:
         CatalogueData(name).setup()
-    for part in (name, "MMFUSE_DATA is not set", CATALOGUE[name].file, CATALOGUE[name].address):
+    entry = CATALOGUE[name]
+    first = f"{entry.folder}/{next(iter(entry.files))}"
+    for part in (name, "MMFUSE_DATA is not set", first, entry.address):
         assert part in str(caught.value)
     monkeypatch.setenv("MMFUSE_DATA", str(tmp_path))
     with pytest.raises(MissingFileError, match=f"there is no {tmp_path}"):
@@ -91,8 +101,33 @@ def test_a_file_of_another_content_is_refused(
     (tmp_path / "rosmap" / "rosmap.npz").write_bytes(b"another version")
     monkeypatch.setenv("MMFUSE_DATA", str(tmp_path))
     found = hashlib.sha256(b"another version").hexdigest()
-    with pytest.raises(DataError, match=f"{found}, expected {CATALOGUE['rosmap'].sha256}"):
+    with pytest.raises(
+        DataError, match=f"{found}, expected {CATALOGUE['rosmap'].files['rosmap.npz']}"
+    ):
         CatalogueData("rosmap").setup()
+
+
+def test_files_that_another_file_lists_are_checked_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.ogg").write_bytes(b"a sound")
+    digest = hashlib.sha256(b"a sound").hexdigest()
+    sums = f"{digest}  a.ogg\n{digest}  b.ogg\n"
+    (tmp_path / "set" / "SHA256SUMS").write_text(sums)
+    listed = hashlib.sha256(sums.encode()).hexdigest()
+    entry = Entry(
+        "a set", lambda folder: gather({"a": [[1.0]]}), "CC0", "set", {"SHA256SUMS": listed}
+    )
+    monkeypatch.setitem(CATALOGUE, "listed", entry)
+    monkeypatch.setenv("MMFUSE_DATA", str(tmp_path))
+    with pytest.raises(MissingFileError, match=r"there is no .*b\.ogg"):
+        CatalogueData("listed").read()
+    (tmp_path / "set" / "b.ogg").write_bytes(b"another")
+    with pytest.raises(DataError, match=r"b\.ogg has sha256"):
+        CatalogueData("listed").read()
+    (tmp_path / "set" / "b.ogg").write_bytes(b"a sound")
+    assert len(CatalogueData("listed").read().data) == 1
 
 
 # Sets of the mirror, against the numbers that their sources publish.
@@ -156,3 +191,63 @@ class TestMirror:
             for name in ("womens_clothing", "womens_clothing_without_rating")
         ]
         assert [c for c in columns[0] if c not in columns[1]] == ["Rating"]
+
+    def test_spoken_and_written_digits_are_of_one_class(self) -> None:
+        data = CatalogueData("av_digits", val=0)
+        assert sizes(data) == (2700, 0, 300)
+        sound, image = data.spec.modalities["sound"], data.spec.modalities["image"]
+        assert (sound.kind, sound.shape, sound.rate) == ("audio", (), 8000)
+        assert (image.kind, image.shape) == ("image", (1, 28, 28))
+        whole = data.dataset("test")
+        assert whole.targets["digit"].bincount().tolist() == [300] * 10
+        folder = Path(os.environ["MMFUSE_DATA"]) / "av_digits"
+        pairs = pd.read_csv(folder / "pairs.csv")
+        written = read_npz(folder / "mnist_t10k.npz")["label"]
+        assert np.array_equal(written[pairs["mnist_index"]], whole.targets["digit"])
+        row = int(np.flatnonzero(pairs["rec"] == "7_theo_0")[0])
+        wav = decode_sound(folder / "wav_samples" / "7_theo_0.wav")
+        (found,) = whole.columns["sound"].take(np.array([row]))
+        assert np.array_equal(found.samples, wav.samples)
+        assert found.rate == wav.rate
+        assert row in data.rows("test")
+
+    @pytest.mark.parametrize("speaker", ["theo", "george"])
+    def test_a_speaker_is_in_one_part(self, speaker: str) -> None:
+        name = "av_digits_speakers" + ("" if speaker == "theo" else f"_{speaker}")
+        data = CatalogueData(name)
+        pairs = pd.read_csv(Path(os.environ["MMFUSE_DATA"]) / "av_digits" / "pairs.csv")
+        who = {s: set(pairs["speaker"][data.rows(s).numpy()]) for s in ("train", "val", "test")}
+        assert who["test"] == {speaker}
+        assert [len(who[s]) for s in ("train", "val")] == [4, 1]
+        assert not who["train"] & who["val"]
+
+    @pytest.mark.parametrize(("name", "fold"), [("esc10", 5), ("esc10_fold2", 2)])
+    def test_esc10_tests_a_fold(self, name: str, fold: int) -> None:
+        data = CatalogueData(name)
+        assert sum(sizes(data)) == 400
+        frame = pd.read_csv(Path(os.environ["MMFUSE_DATA"]) / "esc10" / "metadata.csv")
+        assert set(frame["fold"][data.rows("test").numpy()]) == {fold}
+        recordings = frame["file"].str.split("-").str[1]
+        homes = [set(recordings[data.rows(s).numpy()]) for s in ("train", "val", "test")]
+        assert len(set.union(*homes)) == sum(map(len, homes))
+        whole = data.dataset("test")
+        (first,) = whole.columns["sound"].take(data.rows("test").numpy()[:1])
+        assert first.rate == 44_100
+        assert 3 < first.seconds < 8
+        assert len(data.spec.targets["class"].classes) == 10
+
+    def test_openmoji_has_pictures_and_descriptions(self) -> None:
+        data = CatalogueData("openmoji", val=0)
+        assert sizes(data) == (1590, 0, 400)
+        assert data.spec.modalities["picture"] == ModalitySpec("image")
+        columns = data.dataset("test").columns
+        assert columns["description"].take(np.array([0])) == [
+            "jack-o-lantern: celebration, halloween, jack, lantern"
+        ]
+        pictures = columns["picture"].take(np.arange(20))
+        assert {(p.mode, p.size) for p in pictures} == {("RGB", (72, 72))}
+        assert len(data.spec.targets["group"].classes) == 10
+        shown = [
+            {columns["picture"].content(int(r)) for r in data.rows(s)} for s in ("train", "test")
+        ]
+        assert not shown[0] & shown[1]
