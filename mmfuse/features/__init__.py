@@ -1,6 +1,8 @@
 """Features: extraction to files, reading them back, and nearest neighbours among them."""
 
 from mmfuse.features.extractor import Extractor
+from mmfuse.features.index import FeatureIndex, index
 from mmfuse.features.load import load
+from mmfuse.features.neighbours import Neighbours
 
-__all__ = ["Extractor", "load"]
+__all__ = ["Extractor", "FeatureIndex", "Neighbours", "index", "load"]
