@@ -11,6 +11,9 @@ from mmfuse.errors import ConfigError
 from mmfuse.recorded import Recorded
 from mmfuse_encoders.plain_attention import PlainAttention
 
+#: Modules that hand their maps' weights to a function: torchvision's Swin, open_clip's ResNet.
+BYPASSING = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2", "AttentionPool2d")
+
 
 class Adapter(Recorded, ABC):
     """Base of all adapters."""
@@ -129,7 +132,13 @@ class LoRA(Adapter):
         try:
             inject_adapter_in_model(config, backbone)
         except ValueError as error:
-            raise ConfigError(f"LoRA: {error}") from error
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"LoRA on {type(backbone).__name__}: {reason:.300}") from error
+        if idle := [n for n in _bypassed(backbone) if hasattr(backbone.get_submodule(n), "lora_A")]:
+            raise ConfigError(
+                f"LoRA: {type(backbone).__name__} reads the weights of {idle[:3]} without calling "
+                "them, so that nothing can be added. Name other targets."
+            )
 
 
 def _open_attentions(blocks: Sequence[nn.Module]) -> None:
@@ -143,4 +152,19 @@ def _open_attentions(blocks: Sequence[nn.Module]) -> None:
 def _linear_maps(backbone: nn.Module, blocks: Sequence[nn.Module]) -> list[str]:
     """Full names of the linear maps inside the layers."""
     inside = {id(m) for block in blocks for m in block.modules()}
-    return [n for n, m in backbone.named_modules() if id(m) in inside and isinstance(m, nn.Linear)]
+    bypassed = _bypassed(backbone)
+    return [
+        n
+        for n, m in backbone.named_modules()
+        if id(m) in inside and isinstance(m, nn.Linear) and n not in bypassed
+    ]
+
+
+def _bypassed(backbone: nn.Module) -> set[str]:
+    """Full names of the maps whose module is never called."""
+    return {
+        f"{name}.{child}"
+        for name, module in backbone.named_modules()
+        if type(module).__name__ in BYPASSING or isinstance(module, nn.MultiheadAttention)
+        for child, _ in module.named_children()
+    }
