@@ -4,11 +4,15 @@ from mmfuse_encoders.audio import LogMelCNNEncoder
 from mmfuse_encoders.audio_wav2vec2 import Wav2Vec2Encoder
 from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
+from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
+from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
 from mmfuse_encoders.text import HashedNgramEncoder
+from mmfuse_encoders.timm_image import TimmEncoder
 from mmfuse_encoders.tokens import TokenProjectionEncoder
+from mmfuse_encoders.torchvision_image import TorchvisionEncoder
 from mmfuse_encoders.transformers_text import TransformersTextEncoder
 from mmfuse_encoders.vector import LinearEncoder, MLPEncoder, ResidualMLPEncoder
 
@@ -21,11 +25,15 @@ __all__ = [
     "LinearEncoder",
     "LogMelCNNEncoder",
     "MLPEncoder",
+    "OpenClipImageEncoder",
+    "OpenClipTextEncoder",
     "PatchTransformerEncoder",
     "ResidualMLPEncoder",
     "SeriesCNNEncoder",
     "TableMLPEncoder",
+    "TimmEncoder",
     "TokenProjectionEncoder",
+    "TorchvisionEncoder",
     "TransformersTextEncoder",
     "Wav2Vec2Encoder",
 ]
