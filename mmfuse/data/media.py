@@ -166,14 +166,17 @@ def _lengths(cells: pa.ChunkedArray) -> np.ndarray:
 
 
 def _totals(samples: pa.ChunkedArray) -> np.ndarray:
-    """The number of samples of each row, over all channels."""
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(samples), 0), dtype=np.int64)
-    inner = pc.list_flatten(samples)
-    if not pa.types.is_nested(inner.type):
-        return lengths
-    channels = np.asarray(pc.fill_null(pc.list_value_length(inner), 0), dtype=np.int64)
-    until, ends = np.cumsum([0, *channels]), np.cumsum(lengths)
-    return until[ends] - until[ends - lengths]
+    """The number of samples of each row, over all channels, told by the offsets alone."""
+    if pa.types.is_fixed_size_list(samples.type):
+        samples = samples.cast(pa.large_list(samples.type.value_type))
+    found = [np.zeros(0, dtype=np.int64)]
+    for chunk in samples.chunks:
+        ends = np.asarray(chunk.offsets, dtype=np.int64)
+        if pa.types.is_nested(chunk.values.type):
+            channels = pc.fill_null(pc.list_value_length(chunk.values), 0)
+            ends = np.cumsum([0, *np.asarray(channels, dtype=np.int64)])[ends]
+        found.append(np.where(np.asarray(chunk.is_valid()), np.diff(ends), 0))
+    return np.concatenate(found)
 
 
 def _size_of(path: str | Path) -> int:

@@ -60,7 +60,7 @@ def test_every_example_runs_and_the_yaml_under_it_gives_the_same_data() -> None:
             assert data.rows("train").equal(example.rows("train"))
             compared.append(type(data).__name__)
         example = None
-    assert compared == ["NpzData", "TableData", "HFData", "CatalogueData", "TableData"]
+    assert compared == ["NpzData", "TableData", "HFData", "TableData", "CatalogueData", "TableData"]
 
 
 def test_the_page_simulates_absence_apart_for_test_rows() -> None:

@@ -19,9 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmfuse.baselines.features import Features
 from mmfuse.batch import Batch
 from mmfuse.data import ArrayData, FusionDataModule, HFData, TableData
 from mmfuse.data.groups import ColumnGroup
+from mmfuse.data.media import MediaColumn
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.media import Sound, Video
 from mmfuse.missing import MCAR, ValueMNAR
@@ -568,3 +570,43 @@ def test_the_settings_tell_other_pictures() -> None:
     one, other = make([picture(i) for i in range(6)]), make([picture(5 - i) for i in range(6)])
     assert one.settings() == make([picture(i) for i in range(6)]).settings()
     assert one.settings() != other.settings()
+
+
+def test_a_saved_data_set_is_not_loaded_at_set_up(tmp_path: Path) -> None:
+    rows = [{"bytes": bytes(1_000_000 + i), "path": None} for i in range(5)]
+    path = saved(tmp_path, {"x": [*rows, None]}, x=datasets.Image())
+    before = pa.total_allocated_bytes()
+    data = HFData(path, {"x": "x"}, split="part", missing=MCAR(0.5))
+    data.setup()
+    assert data.dataset("train").columns["x"].sizes.tolist() == [
+        1_000_000 + i for i in range(5)
+    ] + [0]
+    assert pa.total_allocated_bytes() - before < 100_000
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(pa.float32()),
+        pa.list_(pa.float32(), 2),
+        pa.large_list(pa.list_(pa.float32())),
+        pa.list_(pa.list_(pa.float32(), 2), 2),
+    ],
+)
+def test_samples_lie_in_lists_of_any_kind(kind: pa.DataType) -> None:
+    channels = [[0.25, 0.5], [0.75, 1.0]] if pa.types.is_nested(kind.value_type) else [0.25, 0.5]
+    struct = pa.struct({"samples": kind, "rate": pa.int32()})
+    array = pa.array([None, *[{"samples": channels, "rate": 8000}] * 3, None], struct)
+    # Slices have an offset into their buffers, which a reader may forget.
+    column = MediaColumn(pa.chunked_array([array[2:], array[:2]]), ModalitySpec("audio"))
+    assert column.present.tolist() == [True, True, False, False, True]
+    assert column.sizes.tolist() == [n * np.size(channels) for n in (1, 1, 0, 0, 1)]
+    for row in (0, 1, 4):
+        assert column.read(row).samples.tolist() == np.atleast_2d(channels).tolist()
+        assert column.content(row) == column.content(0)
+
+
+def test_a_baseline_reads_no_raw_media() -> None:
+    data = make([picture(i) for i in range(6)])
+    with pytest.raises(ConfigError, match="'x' is raw image, which no baseline reads"):
+        Features(data)
