@@ -1,7 +1,8 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
 from mmfuse_encoders.audio import LogMelCNNEncoder
-from mmfuse_encoders.audio_wav2vec2 import Wav2Vec2Encoder
+from mmfuse_encoders.clap_audio import ClapAudioEncoder
+from mmfuse_encoders.clap_text import ClapTextEncoder
 from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
@@ -15,8 +16,11 @@ from mmfuse_encoders.tokens import TokenProjectionEncoder
 from mmfuse_encoders.torchvision_image import TorchvisionEncoder
 from mmfuse_encoders.transformers_text import TransformersTextEncoder
 from mmfuse_encoders.vector import LinearEncoder, MLPEncoder, ResidualMLPEncoder
+from mmfuse_encoders.wav2vec2_audio import Wav2Vec2Encoder
 
 __all__ = [
+    "ClapAudioEncoder",
+    "ClapTextEncoder",
     "ContinuousTimeEncoder",
     "FTTransformerEncoder",
     "GRUEncoder",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -10,22 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import needs_pretrained_weights
-from mmfuse.errors import CheckpointError, ConfigError, DataError
+from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders import huggingface
 from mmfuse_encoders.adapters import Adapter
-from mmfuse_encoders.pretrained import PretrainedEncoder, fixed_draw
-
-log = logging.getLogger(__name__)
+from mmfuse_encoders.pretrained import fixed_draw
+from mmfuse_encoders.tokenized_text import TokenizedTextEncoder
 
 Pooling = Literal["mean", "cls", "last"]
 
-#: Tokens kept of a text unless asked for more, as cost grows with the square of the length.
-LONGEST = 512
 
-
-class TransformersTextEncoder(PretrainedEncoder):
+class TransformersTextEncoder(TokenizedTextEncoder):
     """Text model of Hugging Face transformers, by its name on the hub or from a folder.
 
     The states h_t of a layer become one vector::
@@ -109,7 +104,6 @@ class TransformersTextEncoder(PretrainedEncoder):
             "tokenizer": self.tokenizer.to_str(),
             "max_tokens": self.max_tokens,
         }
-        self.texts = self.texts_cut = 0
 
         blocks = huggingface.blocks_of(network)
         self._above = _above(layer, len(blocks), network.config.num_hidden_layers)
@@ -119,37 +113,6 @@ class TransformersTextEncoder(PretrainedEncoder):
         if self._above is not None and self._learns:
             self._freeze_what_nothing_reads(blocks[: self._above])
 
-    def _tokenize(self, model: str, plain: str, max_tokens: int | None, network: Any) -> None:
-        """Sets up the tokenizer, from its JSON or from the model's files, and the length."""
-        import tokenizers
-
-        own = None
-        if plain:
-            tokenizer = tokenizers.Tokenizer.from_str(plain)
-        else:
-            tokenizer, own = huggingface.read_tokenizer(model)
-        words, known = tokenizer.get_vocab_size(), network.get_input_embeddings().num_embeddings
-        if words > known:
-            raise CheckpointError(
-                f"The tokenizer of {model} has {words} tokens, the model has embeddings for "
-                f"{known}. Give the files of one model."
-            )
-        positions = huggingface.most_positions(network)
-        if max_tokens is None:
-            max_tokens = min(n for n in (own, positions, LONGEST) if n)
-        fewest = tokenizer.num_special_tokens_to_add(False) + 1
-        if not fewest <= max_tokens <= (positions or max_tokens):
-            raise ConfigError(
-                f"TransformersTextEncoder: max_tokens is {max_tokens}; {model} takes {fewest} to "
-                f"{positions or 'any number of'} tokens."
-            )
-        tokenizer.no_padding()
-        # What stands at the end is cut, whichever end the model's authors chose.
-        tokenizer.enable_truncation(max_tokens)
-        self.tokenizer, self.max_tokens = tokenizer, max_tokens
-        # Positions of RoBERTa and its kin are counted over tokens that are not this one.
-        self._padding = max(network.config.pad_token_id or 0, 0)
-
     def _freeze_what_nothing_reads(self, blocks: nn.ModuleList) -> None:
         """Weights behind the chosen layer get no gradient, so they must not count as learning."""
         inside = {id(p) for p in blocks.parameters()}
@@ -158,43 +121,6 @@ class TransformersTextEncoder(PretrainedEncoder):
         read = inside | {id(p) for p in _leaves(states)}
         for parameter in self.backbone.parameters():
             parameter.requires_grad_(parameter.requires_grad and id(parameter) in read)
-
-    def preprocess(self, raw: Any) -> Tokens:
-        """Each text's tokens by number, padded at the end to the longest."""
-        found = [self._encoded(i, text) for i, text in enumerate(raw)]
-        self._count([bool(f.overflowing) for f in found])
-        rows = [torch.tensor(f.ids) for f in found]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._padding)
-        lengths = torch.tensor([len(row) for row in rows])
-        return Tokens(ids, torch.arange(ids.shape[1]) < lengths.unsqueeze(1))
-
-    def _encoded(self, row: int, text: Any) -> Any:
-        if not isinstance(text, str):
-            raise DataError(
-                f"TransformersTextEncoder takes strings, found {type(text).__name__} in row "
-                f"{row}: {text!r:.60}. Declare another kind, or turn the column into text."
-            )
-        # One text at a time: threads of its own would not survive the fork of a data worker.
-        found = self.tokenizer.encode(text)
-        if not found.ids:
-            raise DataError(
-                f"TransformersTextEncoder: the text in row {row} has no token: {text!r:.60}. "
-                "Fill it, or mark the row absent."
-            )
-        return found
-
-    def _count(self, is_cut: list[bool]) -> None:
-        cut = sum(is_cut)
-        if cut and not self.texts_cut:
-            log.warning(
-                "%d of %d texts have more than %d tokens and were cut; of later ones, texts_cut "
-                "alone tells. Raise max_tokens if the model allows it, or split the texts.",
-                cut,
-                len(is_cut),
-                self.max_tokens,
-            )
-        self.texts += len(is_cut)
-        self.texts_cut += cut
 
     def features(self, x: Tokens) -> Tensor | Tokens:
         """The states, pooled unless tokens are asked for."""

@@ -7,21 +7,30 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
-from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+from transformers import (
+    AutoTokenizer,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as hf_logging
 
 import mmfuse
+import mmfuse.testing.encoder as kit
 from mmfuse import DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.batch import Batch
 from mmfuse.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.media import Sound
 from mmfuse.testing import check_encoder
+from mmfuse_encoders import ClapAudioEncoder, ClapTextEncoder
 from mmfuse_encoders.adapters import FullTuning, LastLayers, LoRA
-from mmfuse_encoders.audio_clap import ClapAudioEncoder
 
-AUDIO = ModalitySpec("audio")
+AUDIO, TEXT = ModalitySpec("audio"), ModalitySpec("text")
+TEXTS = ["a dog barks", "rain", "the rain on the roof", ""]
 RATE = 8000
 
 
@@ -62,7 +71,22 @@ def save(folder, is_fused: bool) -> str:
     norm.running_var.fill_(400)
     model.save_pretrained(folder)
     extractor(is_fused).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
     return str(folder)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """RoBERTa's special tokens and a handful of words."""
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    words = ["a", "dog", "barks", "rain", "on", "the", "roof"]
+    inner = Tokenizer(
+        models.WordLevel({w: i for i, w in enumerate(specials + words)}, unk_token="<unk>")
+    )
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>")
 
 
 def extractor(is_fused: bool) -> ClapFeatureExtractor:
@@ -156,19 +180,48 @@ def test_the_audio_tower_keeps_its_promises(folder, options, request):
     check_encoder(ClapAudioEncoder, model=request.getfixturevalue(folder), **options)
 
 
+def test_a_texts_vector_is_the_librarys_and_lies_in_the_sounds_space(unfused):
+    encoder = ClapTextEncoder(TEXT, unfused)
+    found = F.normalize(encoder(encoder.preprocess(TEXTS)), dim=1)
+    model = ClapModel.from_pretrained(unfused).eval()
+    words = AutoTokenizer.from_pretrained(unfused)
+    for i, text in enumerate(TEXTS):
+        given = {"input_ids": torch.tensor([words(text)["input_ids"]])}
+        torch.testing.assert_close(found[i : i + 1], model.get_text_features(**given).pooler_output)
+    assert encoder.out_dim == ClapAudioEncoder(AUDIO, unfused).out_dim
+
+
+@pytest.mark.parametrize("options", [{}, {"adapter": FullTuning()}, {"adapter": LoRA(rank=2)}])
+def test_the_text_tower_keeps_its_promises(unfused, options, monkeypatch):
+    # Its softmax is in float32, too coarse for a numerical gradient.
+    checks = tuple(c for c in kit.ENCODER_CHECKS if c is not kit.gradient_is_right)
+    monkeypatch.setattr(kit, "ENCODER_CHECKS", checks)
+    check_encoder(ClapTextEncoder, model=unfused, **options)
+
+
+def test_a_long_text_is_cut_and_counted(unfused):
+    encoder = ClapTextEncoder(TEXT, unfused)
+    assert encoder.preprocess(["rain " * 100, "rain"]).mask.sum(dim=1).tolist() == [22, 3]
+    assert (encoder.texts, encoder.texts_cut) == (2, 1)
+
+
 @pytest.mark.parametrize("adapter", [None, LoRA(rank=2)])
 def test_a_saved_model_needs_the_folder_no_more(unfused, tmp_path, adapter):
     gone = shutil.copytree(unfused, tmp_path / "gone")
-    encoder = ClapAudioEncoder(AUDIO, str(gone), adapter=adapter)
-    spec = DataSpec({"sound": AUDIO}, {"y": TargetSpec("regression")})
-    model = FusionModel(spec, {"sound": encoder}, ConcatFusion({"sound": 6}, out_dim=3)).eval()
+    towers = {
+        "sound": ClapAudioEncoder(AUDIO, str(gone), adapter=adapter),
+        "text": ClapTextEncoder(TEXT, str(gone), adapter=adapter),
+    }
+    spec = DataSpec({m: t.spec for m, t in towers.items()}, {"y": TargetSpec("regression")})
+    model = FusionModel(spec, towers, ConcatFusion(dict.fromkeys(towers, 6), out_dim=3)).eval()
     mmfuse.save(model, tmp_path / "model.ckpt")
     shutil.rmtree(gone)
     again = mmfuse.load(tmp_path / "model.ckpt").eval()
+    raw = {"sound": noises(0.3, 1.4, rate=22050, channels=2), "text": TEXTS[:2]}
     found = []
     for each in (model, again):
-        x = each.preprocess["sound"](noises(0.3, 1.4, rate=22050, channels=2))
-        found.append(each(Batch(("sound",), {"sound": x}, torch.ones(2, 1).bool())).logits["y"])
+        inputs = {m: each.preprocess[m](rows) for m, rows in raw.items()}
+        found.append(each(Batch(tuple(raw), inputs, torch.ones(2, 2).bool())).logits["y"])
     assert torch.equal(*found)
 
 

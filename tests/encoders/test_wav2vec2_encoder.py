@@ -17,7 +17,7 @@ from mmfuse.media import Sound
 from mmfuse.testing import check_encoder
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import FullTuning, LastLayers, LoRA
-from mmfuse_encoders.audio_wav2vec2 import RATE, Wav2Vec2Encoder
+from mmfuse_encoders.wav2vec2_audio import RATE, Wav2Vec2Encoder
 
 AUDIO = ModalitySpec("audio")
 # Small models of random weights, built as the published base and large ones are.
