@@ -5,6 +5,7 @@ from mmfuse_encoders.clap_audio import ClapAudioEncoder
 from mmfuse_encoders.clap_text import ClapTextEncoder
 from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
+from mmfuse_encoders.neighbors import NeighborEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
 from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
@@ -29,6 +30,7 @@ __all__ = [
     "LinearEncoder",
     "LogMelCNNEncoder",
     "MLPEncoder",
+    "NeighborEncoder",
     "OpenClipImageEncoder",
     "OpenClipTextEncoder",
     "PatchTransformerEncoder",
