@@ -1,7 +1,7 @@
 """Features: extraction to files, reading them back, and nearest neighbours among them."""
 
 from mmfuse.features.extractor import Extractor
-from mmfuse.features.index import FeatureIndex, index
+from mmfuse.features.feature_index import FeatureIndex, index
 from mmfuse.features.load import load
 from mmfuse.features.neighbours import Neighbours
 

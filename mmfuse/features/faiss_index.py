@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError, MmfuseError, OutputError
+from mmfuse.features.feature_index import FeatureIndex, require_some
 from mmfuse.features.folder import FeatureFolder
-from mmfuse.features.index import FeatureIndex, require_some
 from mmfuse.features.neighbours import NOBODY, Metric, keys_of
 from mmfuse.features.vectors import StoredVectors
 from mmfuse.files import replacing, sha256, write_json
@@ -46,6 +46,7 @@ class _Kind(ABC):
         """How many vectors it wants to see before any is added."""
         return 0
 
+    @abstractmethod
     def ready(self, faiss: Any, built: Any, k: int) -> None:
         """Sets the effort of a search for ``k``."""
 
@@ -54,6 +55,9 @@ class _Kind(ABC):
 class _Flat(_Kind):
     def build(self, faiss: Any, width: int, metric: int, count: int) -> Any:
         return faiss.IndexIDMap(faiss.IndexFlat(width, metric))
+
+    def ready(self, faiss: Any, built: Any, k: int) -> None:
+        """Nothing to set: every vector is compared."""
 
 
 @dataclass(frozen=True)

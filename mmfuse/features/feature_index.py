@@ -1,8 +1,9 @@
-"""index: nearest neighbours among extracted features."""
+"""FeatureIndex: nearest neighbours among extracted features."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ BACKENDS: tuple[Backend, ...] = ("exact", "faiss", "faiss-hnsw", "faiss-ivf")
 
 #: Queries that pass over the features together, and how many of them meet a block at a time.
 _TOGETHER, _AT_A_TIME = 16384, 256
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class FeatureIndex(ABC):
@@ -52,10 +54,7 @@ class FeatureIndex(ABC):
             DataError: vectors of another shape, or that hold NaN or infinity.
             ConfigError: fewer than ``k`` rows can be found.
         """
-        queries = self._queries(vectors)
-        self._check(k, len(self))
-        keys = [self._keys(part, k) for part in queries.split(_TOGETHER)]
-        return Neighbours.of(torch.cat(keys), self.metric)
+        return self._found(iter(self._queries(vectors).split(_TOGETHER)), k)
 
     def search_rows(
         self,
@@ -87,21 +86,28 @@ class FeatureIndex(ABC):
                     f"{self.vectors.width}: they do not share a space. Query with a column that "
                     "does."
                 )
-        numbers = torch.as_tensor(rows)
-        if numbers.ndim != 1 or numbers.is_floating_point() or not len(numbers):
+        numbers = _tensor(rows)
+        if numbers.ndim != 1 or numbers.dtype not in _WHOLE or not len(numbers):
             raise DataError(
                 f"Rows have the shape {tuple(numbers.shape)} and are {numbers.dtype}; expected "
                 "row numbers, (Q,)."
             )
         numbers = numbers.long().cpu()
         without = source is self.vectors if exclude_self is None else exclude_self
-        self._check(k, len(self) - without)
-        keys = [self._keys(source.at(part), k + without) for part in numbers.split(_TOGETHER)]
-        found = Neighbours.of(torch.cat(keys), self.metric)
+        parts = (source.at(part) for part in numbers.split(_TOGETHER))
+        found = self._found(parts, k, int(without))
         return found.without(numbers) if without else found
 
+    def _found(self, parts: Iterator[Tensor], k: int, more: int = 0) -> Neighbours:
+        """The neighbours of queries that come in parts, and ``more`` of them."""
+        if not 1 <= k <= self.vectors.manifest["rows_written"] - more:
+            self._check(k, len(self) - more)
+        keys = torch.cat([self._keys(part, k + more) for part in parts])
+        self._check(k, len(self) - more)  # only now, as a search of the files counts them too
+        return Neighbours.of(keys, self.metric)
+
     def _queries(self, vectors: Any) -> Tensor:
-        queries = torch.as_tensor(vectors)
+        queries = _tensor(vectors)
         if queries.ndim != 2 or queries.shape[1] != self.vectors.width or not len(queries):
             raise DataError(
                 f"Queries have the shape {tuple(queries.shape)}; {self.vectors.column!r} needs "
@@ -115,7 +121,8 @@ class FeatureIndex(ABC):
     def _check(self, k: int, most: int) -> None:
         if not 1 <= k <= most:
             raise ConfigError(
-                f"k is {k}; {most} rows of {self.vectors.column!r} can be found. Give 1 to {most}."
+                f"k is {k}, and {most} rows of {self.vectors.column!r} can be found; expected a k "
+                "from 1 up to that."
             )
 
 
@@ -136,13 +143,22 @@ class ExactIndex(FeatureIndex):
 
     def _keys(self, queries: Tensor, k: int) -> Tensor:
         queries = queries.double()
-        best = torch.full((len(queries), k), NOBODY)
+        best, count = torch.full((len(queries), k), NOBODY), 0
         for rows, values in self.vectors.blocks():
+            count += len(rows)
             values = values.double()
             for some, kept in zip(queries.split(_AT_A_TIME), best.split(_AT_A_TIME), strict=True):
                 keys = keys_of(nearness(some, values, self.metric), rows)
                 kept.copy_(torch.cat([kept, keys], dim=1).topk(k, dim=1).values)
+        self._count = count
         return best
+
+
+def _tensor(value: Any) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"A query is no tensor and becomes none: {error}.") from error
 
 
 def index(

@@ -183,9 +183,14 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], free: Any 
         if isinstance(value, dict) and isinstance(here, dict):
             keys = sorted(k for k in {**here, **value} if here.get(k) != value.get(k))
             shown = ", ".join(
-                f"{k} {here.get(k)!r:.60} is now {value.get(k)!r:.60}" for k in keys[:3]
+                f"{k} {_short(here.get(k))} is now {_short(value.get(k))}" for k in keys[:3]
             )
             told.append(f"{key}: {shown}")
         else:
-            told.append(f"{key} {here!r:.80} is now {value!r:.80}")
+            told.append(f"{key} {_short(here)} is now {_short(value)}")
     return told
+
+
+def _short(value: Any) -> str:
+    words = repr(value)
+    return words if len(words) <= 40 else f"{words[:24]}..."
