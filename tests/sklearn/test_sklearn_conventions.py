@@ -29,6 +29,8 @@ def test_scikit_learn_finds_its_conventions_kept(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks([FusionClassifier(**_QUICK, missing_cells="mean")])
+@parametrize_with_checks(
+    [FusionClassifier(**_QUICK, missing_cells=cells) for cells in ("mean", "keep")]
+)
 def test_conventions_hold_where_cells_may_be_empty(estimator, check):
     check(estimator)
