@@ -194,18 +194,20 @@ class LogMel(nn.Module):
         given = sequence(x)
         samples = given.values.to(torch.promote_types(given.values.dtype, torch.float32))
         mask = given.mask[:, :: self.hop]
-        power = A.spectrogram(
-            samples,
-            pad=0,
-            window=self.window.to(samples.dtype),
-            n_fft=self.points,
-            hop_length=self.hop,
-            win_length=len(self.window),
-            power=2.0,
-            normalized=False,
-            pad_mode="constant",
-        )
-        mel = power.transpose(1, 2)[:, : mask.shape[1]] @ self.bank.to(samples.dtype)
+        # A power can exceed what half precision holds.
+        with torch.autocast(samples.device.type, enabled=False):
+            power = A.spectrogram(
+                samples,
+                pad=0,
+                window=self.window.to(samples.dtype),
+                n_fft=self.points,
+                hop_length=self.hop,
+                win_length=len(self.window),
+                power=2.0,
+                normalized=False,
+                pad_mode="constant",
+            )
+            mel = power.transpose(1, 2)[:, : mask.shape[1]] @ self.bank.to(samples.dtype)
         return Tokens((mel + QUIET).log(), mask)
 
 

@@ -139,7 +139,8 @@ class Wav2Vec2Encoder(PretrainedEncoder):
             x = transformer.layer_norm(x)
         x = transformer.dropout(x)
         # WavLM's attention takes what to add for each frame, the others' a mask of pairs.
-        added = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, float("-inf"))
+        dtype = next(self.backbone.parameters()).dtype  # as its biases are, under autocast too
+        added = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, float("-inf"))
         steps = mask.shape[1]
         pairs = None if _is_wavlm(transformer) else mask[:, None, None].expand(-1, 1, steps, -1)
         bias = None

@@ -27,7 +27,8 @@ class Waveforms:
     """Mixes sounds to one channel, brings them to one rate and pads them to one length.
 
     A sound of several channels becomes their mean. One longer than ``max_seconds`` keeps its
-    beginning: ``cropped`` counts such sounds, and the first one is logged as a warning.
+    beginning: ``cropped`` counts such sounds of this process, and the first one is logged as a
+    warning.
 
     Args:
         rate: samples a second of the result.
@@ -81,7 +82,8 @@ class Waveforms:
         if not self.cropped:
             _log.warning(
                 "A sound of %.4g s is cut to its first %g s, and so is every longer one; this is "
-                "said once, and waveforms.cropped counts them. Raise max_seconds to hear more.",
+                "said once, and waveforms.cropped counts them. Raise max_seconds where the encoder "
+                "has it, or make several rows of a long sound.",
                 sound.seconds,
                 self.max_seconds,
             )

@@ -52,6 +52,14 @@ def test_the_frames_are_the_logarithm_of_torchaudios_mel_spectrogram(rate):
     torch.testing.assert_close(found.values, expected[:, : found.values.shape[1]])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_leaves_the_frames_as_they_are(dtype):
+    log_mel, samples = LogMel(44100, 64, 0.025, 0.01), torch.ones(1, 4410)
+    with torch.autocast("cpu", dtype):
+        found = log_mel(samples).values
+    assert torch.equal(found, log_mel(samples).values)
+
+
 def test_a_frame_is_real_if_its_middle_is():
     found = LogMel(8000, 32, 0.025, 0.01)(noise([1, 80, 81, 400]))
     assert found.mask.sum(dim=1).tolist() == [1, 1, 2, 5]

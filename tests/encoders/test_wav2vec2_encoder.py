@@ -209,6 +209,15 @@ def test_a_gradient_reaches_the_samples_when_it_learns(config, weights):
     assert all(p.grad is not None for p in encoder.parameters())
 
 
+def test_mixed_precision_gives_about_the_same(config, weights):
+    encoder = Wav2Vec2Encoder(AUDIO, weights=weights, config=config)
+    sound = noise([400, 900])
+    sound = Tokens(sound.values.float(), sound.mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = encoder(sound)
+    torch.testing.assert_close(found.float(), encoder(sound), atol=0.1, rtol=0)
+
+
 def test_last_layers_are_those_below_the_chosen_one():
     with mmfuse.encoder.without_pretrained_weights():
         encoder = Wav2Vec2Encoder(AUDIO, config=BASE, layer=1, adapter=LastLayers(1))

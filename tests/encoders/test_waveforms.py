@@ -85,7 +85,8 @@ def test_cropping_is_said_once_and_counted(caplog):
         waveforms([tone(440, 0.6, 8000)])
     assert [r.getMessage() for r in caplog.records] == [
         "A sound of 2.25 s is cut to its first 0.5 s, and so is every longer one; this is said "
-        "once, and waveforms.cropped counts them. Raise max_seconds to hear more."
+        "once, and waveforms.cropped counts them. Raise max_seconds where the encoder has it, or "
+        "make several rows of a long sound."
     ]
     assert waveforms.cropped == 3
 
