@@ -15,8 +15,10 @@ from mmfuse_encoders.text import HashedNgramEncoder
 from mmfuse_encoders.timm_image import TimmEncoder
 from mmfuse_encoders.tokens import TokenProjectionEncoder
 from mmfuse_encoders.torchvision_image import TorchvisionEncoder
+from mmfuse_encoders.torchvision_video import TorchvisionVideoEncoder
 from mmfuse_encoders.transformers_text import TransformersTextEncoder
 from mmfuse_encoders.vector import LinearEncoder, MLPEncoder, ResidualMLPEncoder
+from mmfuse_encoders.video import FramePoolEncoder
 from mmfuse_encoders.wav2vec2_audio import Wav2Vec2Encoder
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "ClapTextEncoder",
     "ContinuousTimeEncoder",
     "FTTransformerEncoder",
+    "FramePoolEncoder",
     "GRUEncoder",
     "HashedNgramEncoder",
     "ImageCNNEncoder",
@@ -40,6 +43,7 @@ __all__ = [
     "TimmEncoder",
     "TokenProjectionEncoder",
     "TorchvisionEncoder",
+    "TorchvisionVideoEncoder",
     "TransformersTextEncoder",
     "Wav2Vec2Encoder",
 ]

@@ -59,8 +59,8 @@ class ContinuousTimeEncoder(Encoder):
             cannot be, or nothing measured but time.
 
     Reference: Shukla and Marlin, "Multi-Time Attention Networks for Irregularly Sampled Time
-        Series", ICLR 2021, arXiv:2101.10318, sections 3.1 and 3.2 (the encoder). The time
-        embedding is that of Kazemi et al., "Time2Vec", 2019, arXiv:1907.05321.
+        Series", ICLR 2021, arXiv:2101.10318 (the encoder alone). The time embedding is that of
+        Kazemi et al., "Time2Vec", 2019, arXiv:1907.05321.
 
     Departs from the paper: one time embedding for all heads, as in the authors' code; its
     first frequencies span the reference points, and keys start as queries, so that attention
