@@ -29,8 +29,8 @@ class ContinuousTimeEncoder(Encoder):
 
     The weights of the observations add up to one, so that a denser sampling of the same signal
     gives nearly the same result; the time of a single observation alone is lost for the same
-    reason. Time is standardised with the other channels, by one shift and
-    one factor for all rows: order and proportions stay, and absolute time counts.
+    reason. Time is standardised with the other channels, by one shift and one factor for all
+    rows: order and proportions stay, and absolute time counts.
 
     A missing cell (NaN, with ``missing_cells="keep"``) is a channel that was not measured at
     that time; each channel then has attention weights of its own, and whether it was measured
