@@ -80,7 +80,9 @@ def tokenizer_of(model: str, config: Config, tower: Any) -> tuple[Any, Config]:
             if model.endswith(".json"):
                 options, mode = text.get("tokenizer_kwargs") or {}, text.get("tokenizer_mode")
                 length = text.get("context_length", 77)
-                found = open_clip.HFTokenizer(name, length, tokenizer_mode=mode, **options)
+                found = open_clip.tokenizer.HFTokenizer(
+                    name, length, tokenizer_mode=mode, **options
+                )
             else:
                 found = open_clip.get_tokenizer(model)
     except (OSError, ValueError) as error:
@@ -150,18 +152,17 @@ def _named(model: str, tag: str | None) -> tuple[nn.Module, Config]:
             force_custom_text=True,
             pretrained_text=False,
             require_pretrained=needs_weights,
-            force_preprocess_cfg=_agreed(model) if tag is None else None,
+            force_preprocess_cfg=agreed_preprocessing(model) if tag is None else None,
         )
         return built, open_clip.get_model_config(model if ":" in model else _plain(model))
     except (OSError, RuntimeError, ValueError) as error:
         if model.startswith("local-dir:"):
-            raise ConfigError(
-                f"{model!r} cannot be read as a model of open_clip: {error}"
-            ) from error
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{model!r} is no model of open_clip's: {reason:.300}") from error
         raise not_at_hand(f"open_clip's {model!r} with weights {tag!r}", error) from error
 
 
-def _agreed(model: str) -> Config:
+def agreed_preprocessing(model: str) -> Config:
     """The preprocessing on which all published weights of an architecture agree.
 
     open_clip knows it by the tag alone; of weights in a file it would take that of OpenAI's
