@@ -26,6 +26,7 @@ FOUNDATIONS = {
     "registry",
     "spec",
     "standardise",
+    "store",
     "tokens",
 }
 #: For each part of mmfuse what it may import besides itself. Parts not named are free, but for
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "batch": {"errors", "tokens"},
     "files": {"errors"},
     "media": {"errors"},
+    "store": {"errors", "files"},
     "registry": {"errors"},
     "recorded": {"errors", "registry"},
     "spec": {"batch", "errors", "tokens"},

@@ -2,7 +2,7 @@
 
 from mmfuse.features.extractor import Extractor
 from mmfuse.features.feature_index import FeatureIndex, index
-from mmfuse.features.load import load
 from mmfuse.features.neighbours import Neighbours
+from mmfuse.store.load import load
 
 __all__ = ["Extractor", "FeatureIndex", "Neighbours", "index", "load"]

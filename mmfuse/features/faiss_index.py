@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError, MmfuseError, OutputError
 from mmfuse.features.feature_index import FeatureIndex, require_some
-from mmfuse.features.folder import FeatureFolder
 from mmfuse.features.neighbours import NOBODY, Metric, keys_of
 from mmfuse.features.vectors import StoredVectors
 from mmfuse.files import replacing, sha256, write_json
+from mmfuse.store.folder import FeatureFolder
 
 _log = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.features import fingerprint
 from mmfuse.features.columns import Column, compute
-from mmfuse.features.folder import FORMAT, FeatureFolder
 from mmfuse.features.options import DTYPES, Options
-from mmfuse.features.shard import SPLITS, WRITERS, ShardWriter
+from mmfuse.features.shard import WRITERS, ShardWriter
 from mmfuse.features.work import batches_ahead
 from mmfuse.files import replacing
 from mmfuse.model import Towers
 from mmfuse.recorded import describe
+from mmfuse.store import FORMAT, SPLITS, FeatureFolder
 
 #: Told the rows done and the rows in all.
 Progress = Callable[[int, int], None]

@@ -10,11 +10,11 @@ import numpy as np
 
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
-from mmfuse.features.folder import FeatureFolder
 from mmfuse.features.job import Job
 from mmfuse.features.options import Options
 from mmfuse.features.work import alone
 from mmfuse.model import Towers
+from mmfuse.store.folder import FeatureFolder
 
 
 class ShardActor:

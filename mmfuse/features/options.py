@@ -9,8 +9,9 @@ import torch
 
 from mmfuse.errors import ConfigError
 from mmfuse.features.columns import check_names
-from mmfuse.features.shard import SPLITS, WRITERS, Format
+from mmfuse.features.shard import WRITERS, Format
 from mmfuse.model import FusionModel, Towers
+from mmfuse.store import SPLITS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Dtype = Literal["float32", "float16", "bfloat16"]

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mmfuse.features.columns import Column, target_arrow
 from mmfuse.spec import TargetSpec
+from mmfuse.store import SPLITS
 
 Format = Literal["parquet", "safetensors"]
-SPLITS = ("train", "val", "test")
 
 
 class ShardWriter(ABC):

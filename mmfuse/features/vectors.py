@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.features.folder import FeatureFolder
+from mmfuse.store.folder import FeatureFolder
 
 #: Numbers that are held at a time, of the stored vectors.
 _BLOCK = 2**22

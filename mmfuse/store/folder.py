@@ -11,6 +11,8 @@ from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.files import sha256, write_json
 
 FORMAT = 1
+#: Names of the splits, in the order of their codes.
+SPLITS = ("train", "val", "test")
 
 
 class FeatureFolder:

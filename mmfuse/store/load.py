@@ -10,8 +10,7 @@ import datasets
 import torch
 from safetensors.torch import load_file
 
-from mmfuse.features.folder import FeatureFolder
-from mmfuse.features.shard import SPLITS
+from mmfuse.store.folder import SPLITS, FeatureFolder
 
 
 def load(path: str | Path, verify: bool = True) -> datasets.Dataset:
