@@ -12,7 +12,12 @@ from mmfuse.recorded import Recorded
 from mmfuse_encoders.plain_attention import PlainAttention
 
 #: Modules that hand their maps' weights to a function: torchvision's Swin, open_clip's ResNet.
-BYPASSING = ("ShiftedWindowAttention", "ShiftedWindowAttentionV2", "AttentionPool2d")
+BYPASSING = (
+    "ShiftedWindowAttention",
+    "ShiftedWindowAttentionV2",
+    "ShiftedWindowAttention3d",
+    "AttentionPool2d",
+)
 
 
 class Adapter(Recorded, ABC):

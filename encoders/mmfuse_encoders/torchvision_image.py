@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import needs_pretrained_weights
-from mmfuse.errors import ConfigError, MissingFileError
+from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter
@@ -20,11 +18,11 @@ from mmfuse_encoders.pictures import (
     PictureEncoder,
     as_tokens,
     chosen,
-    existing,
     inner_blocks,
     places,
 )
 from mmfuse_encoders.pretrained import fixed_draw
+from mmfuse_encoders.torchvision_weights import load_weights, settings_of
 
 
 class TorchvisionEncoder(PictureEncoder):
@@ -76,7 +74,7 @@ class TorchvisionEncoder(PictureEncoder):
         super().__init__(spec, out_dim, adapter)
         preset, network, width = _build(model, weights)
         self._transform: Callable[[Any], Tensor] = preset.forward
-        self._settings = _plain(preset)
+        self._settings = settings_of(preset)
         self.tokens = tokens
         self._reader: _Transformer | _Chain | None = None
         blocks = _blocks(network)
@@ -127,44 +125,8 @@ def _build(model: str, weights: str | None) -> tuple[Any, nn.Module, int]:
     name, last = head[-1]
     network.set_submodule(name, nn.Identity())
     if weights is not None and needs_pretrained_weights():
-        _load(network, entry.url if entry else weights, name, model)
+        load_weights(network, entry.url if entry else weights, name, model)
     return used.transforms(), network, last.in_features
-
-
-def _load(network: nn.Module, source: str, head: str, model: str) -> None:
-    """Weights from a file or from torchvision's own place, the classifier left out."""
-    try:
-        if source.startswith("https://"):
-            state = torch.hub.load_state_dict_from_url(source, map_location="cpu", progress=False)
-        else:
-            state = torch.load(existing(source), map_location="cpu", weights_only=True)
-    except MissingFileError:
-        raise
-    except OSError as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise MissingFileError(
-            f"The weights of {model} are not in {folder} and cannot be downloaded ({error}). Put "
-            f"{source} there, or name a file as `weights`."
-        ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ConfigError(f"{source} cannot be read as weights: {error!s:.150}") from error
-    state = {k: v for k, v in state.items() if not k.startswith(f"{head}.")}
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{source} holds no weights of {model}: {reason:.200}") from error
-
-
-def _plain(preset: Any) -> Mapping[str, Any]:
-    """A preset's settings."""
-    return {
-        "resize_size": list(preset.resize_size),
-        "crop_size": list(preset.crop_size),
-        "mean": list(preset.mean),
-        "std": list(preset.std),
-        "interpolation": preset.interpolation.value,
-    }
 
 
 def _stages(network: nn.Module) -> list[nn.Module]:
