@@ -37,6 +37,8 @@ def hush() -> None:
     warnings.filterwarnings("ignore", message="You have overridden `on_before_batch_transfer`")
     warnings.filterwarnings("ignore", message="The dirpath has changed from")
     warnings.filterwarnings("ignore", message=".*does not have many workers")
+    # Frozen encoders stay in eval mode on purpose.
+    warnings.filterwarnings("ignore", message="Found .* module.* in eval mode at the start")
     # Data without validation rows gives no validation loader.
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     # Of a loader without a DataModule, which the task refuses a moment later.

@@ -4,6 +4,7 @@ from mmfuse.data.arrays import ArrayData
 from mmfuse.data.catalogue import CATALOGUE, CatalogueData
 from mmfuse.data.datamodule import FusionDataModule
 from mmfuse.data.dataset import FusionDataset
+from mmfuse.data.features import FeatureData
 from mmfuse.data.hf import HFData
 from mmfuse.data.npz import NpzData
 from mmfuse.data.source import Source
@@ -13,6 +14,7 @@ __all__ = [
     "CATALOGUE",
     "ArrayData",
     "CatalogueData",
+    "FeatureData",
     "FusionDataModule",
     "FusionDataset",
     "HFData",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.batch import Batch
+from mmfuse.data.cached import with_cached
 from mmfuse.data.dataset import FusionDataset, OnError
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
@@ -52,6 +56,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         is_class_weighted: weigh classes by the inverse of their training frequency.
         on_error: a row that cannot be decoded, or that its encoder cannot use, is an error
             (``raise``), or counts as absent and is listed in ``Batch.problems`` (``absent``).
+        cached: for a modality the folder of features that its frozen encoder made of this
+            data (``mmfuse extract``); they are read in place of the raw rows, and the model
+            takes them in place of the encoder, with the same results.
 
     Raises:
         ConfigError: an option outside its range.
@@ -73,6 +80,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         on_duplicates: Duplicates = "error",
         is_class_weighted: bool = False,
         on_error: OnError = "raise",
+        cached: dict[str, str] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -95,7 +103,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             )
         if on_error not in ("raise", "absent"):
             raise ConfigError(f"on_error is {on_error!r}; expected raise or absent.")
-        self.on_error = on_error
+        self.on_error, self.cached = on_error, cached or {}
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.seed, self.missing, self.test_missing = seed, missing, test_missing
         self._options = Options(
@@ -114,7 +122,12 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Reads, splits, checks and measures the data, once."""
         if self._ready is None:
-            self._ready = prepare(self.read(), self._options, self._adopted)
+            raw = self.read()
+            if not self.cached:
+                self._ready = prepare(raw, self._options, self._adopted)
+                return
+            source = with_cached(raw, self.cached, self.fingerprint())
+            self._ready = prepare(source, self._options, self._adopted, raw)
 
     @property
     def _set_up(self) -> Ready:
@@ -228,6 +241,18 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
     def settings(self) -> dict[str, Any]:
         """How this data is made, in plain data."""
         return describe(self)
+
+    def content(self) -> dict[str, Any]:
+        """What decides what the rows hold, in plain data; not how they are split and loaded."""
+        settings = self.settings()
+        base = inspect.signature(FusionDataModule).parameters
+        arguments = {k: v for k, v in settings["init_args"].items() if k not in base}
+        found: dict[str, Any] = json.loads(json.dumps({**settings, "init_args": arguments}))
+        return found
+
+    def fingerprint(self) -> str:
+        """A digest of ``content``."""
+        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
 
     def reseeded(self, seed: int) -> FusionDataModule:
         """The same data with another seed for splits, order and simulated absence."""

@@ -68,7 +68,12 @@ class Ready:
     dropped: list[int]
 
 
-def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -> Ready:
+def prepare(
+    source: Source,
+    options: Options,
+    adopted: DataSpec | None = None,
+    raw: Source | None = None,
+) -> Ready:
     """Splits, checks and measures a source.
 
     Args:
@@ -76,20 +81,20 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
         options: how.
         adopted: the spec of a model trained before, whose statistics, classes and levels
             count instead of those of the training rows.
+        raw: the source before features took the place of raw modalities, which decides what
+            is a double; None for the source itself.
 
     Raises:
         DataError: the content is not what it claims to be; the message names the place.
         UnknownModalityError: an adopted spec has a modality that the source lacks.
     """
-    columns = {
-        m: column_of(source.data.data.column(m), m, s, source.root)
-        for m, s in source.modalities.items()
-    }
+    columns = _columns(source)
     if adopted is not None:
         columns = _fitting(source, columns, adopted)
     gaps = _check_cells(source, columns, options, adopted)
     present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
-    parts, dropped = _without_duplicates(columns, present, _split(source, options), options)
+    judged = columns if raw is None else _columns(raw)
+    parts, dropped = _without_duplicates(judged, present, _split(source, options), options)
     train = parts["train"]
     if adopted is None:
         if not len(train):
@@ -109,6 +114,13 @@ def prepare(source: Source, options: Options, adopted: DataSpec | None = None) -
     tensors = {name: torch.from_numpy(np.sort(rows)) for name, rows in parts.items()}
     facts = Facts(spec, columns, targets, tensors["train"])
     return Ready(spec, columns, targets, facts, tensors, dropped)
+
+
+def _columns(source: Source) -> dict[str, Column]:
+    return {
+        m: column_of(source.data.data.column(m), m, s, source.root)
+        for m, s in source.modalities.items()
+    }
 
 
 def _check_cells(
@@ -187,7 +199,8 @@ def _measure(
             seen = [seen_levels(s, b.values) for b in blocks(column, parts["train"])]
             levels = tuple(tuple(sorted(set().union(*each))) for each in zip(*seen, strict=True))
             s = replace(s, levels=levels, categories=tuple(len(names) + 1 for names in levels))
-        if options.standardise and isinstance(column, Numeric) and s.numeric_width:
+        is_scaled = options.standardise and m not in source.as_is
+        if is_scaled and isinstance(column, Numeric) and s.numeric_width:
             mean, std = scale(s, column, parts["train"])
             s = replace(s, mean=mean, std=std)
         modalities[m] = replace(s, has_gaps=m in gaps)

@@ -30,6 +30,7 @@ class Source:
         split: each row's split by name, or None.
         groups: rows of one group stay in one split, or None.
         root: the folder that paths of files start from.
+        as_is: modalities that the model reads as they are, without standardisation.
     """
 
     data: datasets.Dataset
@@ -38,6 +39,7 @@ class Source:
     split: np.ndarray | None = None
     groups: np.ndarray | None = None
     root: Path = Path()
+    as_is: frozenset[str] = frozenset()
 
 
 def gather(

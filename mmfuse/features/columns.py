@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,23 +26,25 @@ class Vectors:
     Args:
         values: ``(B, D)``.
         present: ``(B,)`` bool; where False the row has none.
+        is_mean: whether they are the means of several tokens.
     """
 
     values: Tensor
     present: Tensor
+    is_mean: bool = False
 
     def rows(self, index: Tensor) -> Vectors:
         """The rows that ``index`` selects."""
-        return Vectors(self.values[index], self.present[index])
+        return replace(self, values=self.values[index], present=self.present[index])
 
     def to(self, dtype: torch.dtype) -> Vectors:
         """On the CPU, in ``dtype``; what an absent row holds becomes zero."""
         values = self.values.masked_fill(~self.present.unsqueeze(1), 0)
-        return Vectors(values.to("cpu", dtype), self.present.cpu())
+        return replace(self, values=values.to("cpu", dtype), present=self.present.cpu())
 
     def facts(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"kind": "vector", "width": self.values.shape[-1]}
+        return {"kind": "vector", "width": self.values.shape[-1], "is_mean": self.is_mean}
 
     def arrow(self) -> pa.Array:
         """A fixed-size list a row, null where absent."""
@@ -136,7 +138,7 @@ def compute(model: Towers, batch: Batch, wanted: Sequence[str]) -> dict[str, Col
         here = tokens.get(m) or _nothing(model, m, present)
         kept = here.keep(present[:, i])
         if m in wanted:
-            found[m] = Vectors(kept.pooled(), kept.mask.any(dim=1))
+            found[m] = Vectors(kept.pooled(), kept.mask.any(dim=1), kept.mask.shape[1] > 1)
         if m + TOKENS in wanted:
             found[m + TOKENS] = Sequences.of(kept)
     if isinstance(model, FusionModel) and {"fused", "steps", "logits"} & set(wanted):

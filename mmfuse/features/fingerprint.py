@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import platform
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ import torch
 from torch import nn
 
 import mmfuse
-from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.recorded import describe
 
@@ -32,8 +30,6 @@ _LIBRARIES = (
     "numpy",
     "pyarrow",
 )
-# How a data set is loaded and split, but not what its rows hold.
-_NOT_CONTENT = frozenset(inspect.signature(FusionDataModule).parameters)
 
 
 def of_module(module: nn.Module, description: Mapping[str, Any]) -> str:
@@ -49,18 +45,6 @@ def of_module(module: nn.Module, description: Mapping[str, Any]) -> str:
 def of_encoder(encoder: Encoder) -> str:
     """A digest of one encoder, whatever model it stands in."""
     return of_module(encoder, describe(encoder, without=("spec",)))
-
-
-def content_of(data: FusionDataModule) -> dict[str, Any]:
-    """What decides the content of a data set's rows, in plain data."""
-    settings = data.settings()
-    arguments = {k: v for k, v in settings["init_args"].items() if k not in _NOT_CONTENT}
-    return json.loads(json.dumps({**settings, "init_args": arguments}))
-
-
-def of_data(data: FusionDataModule) -> str:
-    """A digest of a data set's content; splits, batches and simulated absence don't count."""
-    return hashlib.sha256(json.dumps(content_of(data), sort_keys=True).encode()).hexdigest()
 
 
 def libraries() -> dict[str, str]:

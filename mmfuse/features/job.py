@@ -158,8 +158,8 @@ def record(model: Towers, data: FusionDataModule) -> dict[str, Any]:
             for m, e in encoders.items()
         },
         "data": {
-            "fingerprint": fingerprint.of_data(data),
-            "content": fingerprint.content_of(data),
+            "fingerprint": data.fingerprint(),
+            "content": data.content(),
         },
         "spec": json.loads(json.dumps(data.spec.to_dict())),
         "libraries": fingerprint.libraries(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class FeatureFolder:
             counts[problem["modality"]] = counts.get(problem["modality"], 0) + 1
         manifest = {
             **plan,
-            "columns": next((c for c in columns if c), {}),
+            "columns": _joined(columns),
             "rows_written": sum(s["rows"] for s in shards),
             "shards": shards,
             "problem_counts": counts,
@@ -164,6 +164,17 @@ class FeatureFolder:
                     "to compute it again."
                 )
         return found
+
+
+def _joined(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is told of each column; a mean of tokens in one shard is one in all."""
+    found: dict[str, Any] = {}
+    for name in columns[0] if columns else ():
+        of = [c[name] for c in columns]
+        found[name] = dict(of[0])
+        if "is_mean" in of[0]:
+            found[name]["is_mean"] = any(c["is_mean"] for c in of)
+    return found
 
 
 def _read(file: Path) -> Any:

@@ -14,6 +14,7 @@ from mmfuse.batch import Batch
 from mmfuse.checkpoint import describe_run, require_same_model
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
+from mmfuse.features.cached import in_place_of_encoders
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout, RowFacts
 from mmfuse.model import FusionModel, Output, Towers
@@ -120,7 +121,8 @@ class SupervisedTask(L.LightningModule):
                 "trainer.fit(task, datamodule=ArrayData(inputs, target)), not loaders."
             )
         if self.model is None:
-            self.build(build_model(data.spec, self._encoders, self._fusion))
+            encoders = in_place_of_encoders(self._encoders, data.cached)
+            self.build(build_model(data.spec, encoders, self._fusion))
         assert self.model is not None
         data.attach(self.model.preprocess)
         self._metrics = {split: Scores.metrics(self.model.spec, split) for split in ("val", "test")}

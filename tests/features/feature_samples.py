@@ -7,8 +7,8 @@ import time
 import numpy as np
 import torch
 
-from mmfuse import ArrayData, Tokens
-from mmfuse_encoders import MLPEncoder
+from mmfuse import ArrayData, Encoder, Tokens
+from mmfuse_encoders import GRUEncoder, MLPEncoder
 
 ROWS = 53
 
@@ -30,3 +30,19 @@ class SlowEncoder(MLPEncoder):
         """Waits, then encodes."""
         time.sleep(0.004)
         return super().forward(x)
+
+
+class SeededGRU(Encoder):
+    """A frozen recurrent encoder whose weights are always the same, as loaded ones are."""
+
+    kinds = frozenset({"series"})
+
+    def __init__(self, spec, out_dim=6, tokens=False, seed=0, frozen=True):
+        super().__init__(spec, out_dim, frozen)
+        self.tokens = tokens
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.inner = GRUEncoder(self.spec, out_dim, tokens=tokens)
+
+    def forward(self, x):
+        return self.inner(x)

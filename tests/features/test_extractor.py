@@ -213,7 +213,7 @@ def test_the_manifest_says_what_made_the_features(model, data, tmp_path):
     Extractor(model).extract(data, tmp_path / "f", ["a", "s.tokens"])
     manifest = json.loads((tmp_path / "f" / "manifest.json").read_text())
     assert manifest["columns"] == {
-        "a": {"kind": "vector", "width": 64},
+        "a": {"kind": "vector", "width": 64, "is_mean": False},
         "s.tokens": {"kind": "sequence", "width": 4},
     }
     assert manifest["libraries"]["torch"] == torch.__version__.partition("+")[0]
