@@ -183,7 +183,22 @@ def _trunk(network: Any) -> nn.Module:
         network = network.get_encoder()
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
+    _plain_maps(network)
     return network
+
+
+def _plain_maps(network: nn.Module) -> None:
+    """Puts linear maps in the place of GPT-2's transposed ones, which adapters do not know."""
+    from transformers.pytorch_utils import Conv1D
+
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Conv1D):
+                inputs, outputs = child.weight.shape
+                plain = nn.Linear(inputs, outputs)
+                plain.weight.data = child.weight.data.T.contiguous()
+                plain.bias = child.bias
+                setattr(parent, name, plain)
 
 
 @contextmanager

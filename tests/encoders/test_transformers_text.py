@@ -373,10 +373,11 @@ def test_by_default_it_is_frozen_and_its_output_has_no_history(folder):
     assert make(folder, out_dim=3).frozen is False
 
 
-@pytest.mark.parametrize("folder", ["bert", "roberta"], indirect=True)
+@EVERY
 def test_lora_changes_nothing_at_first_and_learns(folder, learns):
     adapted = TransformersTextEncoder(TEXT, folder, adapter=LoRA(rank=2))
-    assert torch.equal(encode(adapted.eval(), TEXTS), encode(make(folder), TEXTS))
+    texts = [t for t in TEXTS if t]
+    assert torch.equal(encode(adapted.eval(), texts), encode(make(folder), texts))
     learned = [n for n, p in adapted.named_parameters() if p.requires_grad]
     assert learned
     assert all("lora_" in n for n in learned)
@@ -420,7 +421,7 @@ def test_with_lora_it_keeps_an_encoders_promises(bert):
 
 
 @EVERY
-@pytest.mark.parametrize("adapter", [None, LastLayers(1)])
+@pytest.mark.parametrize("adapter", [None, LoRA(rank=2)])
 def test_a_checkpoint_needs_neither_folder_nor_hub(folder, adapter, tmp_path, monkeypatch):
     copy = shutil.copytree(folder, tmp_path / "model")
     encoder = TransformersTextEncoder(TEXT, str(copy), out_dim=4, layer=-2, adapter=adapter)
