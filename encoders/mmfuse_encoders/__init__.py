@@ -10,6 +10,7 @@ from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
 from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
+from mmfuse_encoders.shared_tokens import SharedTokenAdapter
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
 from mmfuse_encoders.text import HashedNgramEncoder
 from mmfuse_encoders.timm_image import TimmEncoder
@@ -39,6 +40,7 @@ __all__ = [
     "PatchTransformerEncoder",
     "ResidualMLPEncoder",
     "SeriesCNNEncoder",
+    "SharedTokenAdapter",
     "TableMLPEncoder",
     "TimmEncoder",
     "TokenProjectionEncoder",
