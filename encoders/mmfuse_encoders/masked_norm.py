@@ -9,8 +9,8 @@ from torch import Tensor, nn
 def masked_group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor) -> Tensor:
     """What ``norm`` gives for each row without its padding.
 
-    Mean and variance are taken over the real steps alone. Padding holds the bias afterwards,
-    whatever it held before.
+    Mean and variance are taken over the real steps alone. Padding must be finite, and what the
+    result holds there means nothing.
 
     Args:
         norm: the layer, whose groups, weights and epsilon count.
@@ -20,15 +20,20 @@ def masked_group_norm(norm: nn.GroupNorm, x: Tensor, mask: Tensor) -> Tensor:
     Shape:
         x (B, C, ..., T), mask (B, T) -> like x
     """
-    grouped = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(1, (norm.num_groups, -1))
-    padding = ~mask.view(len(mask), *[1] * (grouped.dim() - 2), -1)
-    over = list(range(2, grouped.dim()))
-    count = mask.sum(dim=1).view(-1, *[1] * (grouped.dim() - 1)) * grouped[0, 0, ..., 0].numel()
-    mean = grouped.masked_fill(padding, 0).sum(over, keepdim=True) / count
-    centred = (grouped - mean).masked_fill(padding, 0)
-    variance = centred.square().sum(over, keepdim=True) / count
-    normed = (centred * (variance + norm.eps).rsqrt()).flatten(1, 2).to(x.dtype)
-    if norm.weight is None:
-        return normed
-    each = [-1, *[1] * (x.dim() - 2)]
-    return normed * norm.weight.view(each) + norm.bias.view(each)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    grouped = wide.unflatten(1, (norm.num_groups, -1)).flatten(2, -2)
+    count = mask.sum(dim=1, keepdim=True) * grouped.shape[2]
+
+    def mean(values: Tensor) -> Tensor:  # (B, G, N, T) -> (B, G); one step's sum is masked, not all
+        return values.sum(dim=2).masked_fill(~mask.unsqueeze(1), 0).sum(dim=2) / count
+
+    middle = mean(grouped)
+    variance = mean((grouped - middle[..., None, None]).square())
+    # Scale and shift of each channel, so that the whole is passed over once.
+    channels = x.shape[1] // norm.num_groups
+    scale = (variance + norm.eps).rsqrt().repeat_interleave(channels, dim=1)
+    shift = -middle.repeat_interleave(channels, dim=1) * scale
+    if norm.weight is not None:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    each = (..., *[None] * (x.dim() - 2))
+    return (wide * scale[each] + shift[each]).to(x.dtype)
