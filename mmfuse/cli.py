@@ -19,11 +19,12 @@ Commands:
   test        score a checkpoint on the test rows
   predict     write a checkpoint's predictions to a Parquet file
   extract     write features to files that other tools read
+  search      find the rows of features that are nearest to a text, a file or a row
   robustness  report what happens when modalities are absent
   compare     train several fusions over several seeds into one table
   list        list known components: encoders, fusion, objectives, missing, data
 
-All but list take the same configuration. For a command's options: mmfuse COMMAND --help
+All but search and list take the same configuration. For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
 
@@ -54,8 +55,12 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if words[0] == "list":
             return _list(words[1:])
+        if words[0] == "search":
+            from mmfuse.features.search_cli import run as search
+
+            return search(words[1:])
         if words[0] not in _COMMANDS:
-            return _fail(_unknown("command", words[0], (*_COMMANDS, "list")))
+            return _fail(_unknown("command", words[0], (*_COMMANDS, "search", "list")))
         from mmfuse.lightning_cli import run
 
         run(words)

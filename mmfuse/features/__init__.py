@@ -3,6 +3,7 @@
 from mmfuse.features.extractor import Extractor
 from mmfuse.features.feature_index import FeatureIndex, index
 from mmfuse.features.neighbours import Neighbours
+from mmfuse.features.query import embed
 from mmfuse.store.load import load
 
-__all__ = ["Extractor", "FeatureIndex", "Neighbours", "index", "load"]
+__all__ = ["Extractor", "FeatureIndex", "Neighbours", "embed", "index", "load"]

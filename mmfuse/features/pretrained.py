@@ -63,3 +63,39 @@ def encoders_of(name: str) -> dict[str, Encoder]:
     return {
         kind: resolve(Encoder, cls)(ModalitySpec(kind), **options) for kind, cls in classes.items()
     }
+
+
+def space_of(description: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The pretrained model in whose shared space an encoder's vectors lie.
+
+    Args:
+        description: of the encoder, as ``describe`` gives it.
+
+    Returns:
+        library, model and weights; None for an encoder of another sort, or one that reads
+        other layers or whose backbone or readout learns.
+    """
+    name, options = description["class_path"].rpartition(".")[2], description["init_args"]
+    adapter = options.get("adapter") or {"class_path": "Frozen"}
+    own = any(options.get(o) for o in ("out_dim", "tokens", "layers"))
+    if own or adapter["class_path"].rpartition(".")[2] != "Frozen":
+        return None
+    for library, (classes, _) in _LIBRARIES.items():
+        if len(classes) > 1 and name in classes.values():
+            return library, options.get("model"), options.get("pretrained")
+    return None
+
+
+def partner(description: Mapping[str, Any], kind: str) -> Encoder | None:
+    """The encoder for another kind of input in the space of the described one, if it has one.
+
+    Args:
+        description: of an encoder, as ``describe`` gives it.
+        kind: of the input.
+    """
+    space = space_of(description)
+    classes = _LIBRARIES[space[0]][0] if space else {}
+    if kind not in classes:
+        return None
+    named = {o: v for o, v in description["init_args"].items() if o in ("model", "pretrained")}
+    return resolve(Encoder, classes[kind])(ModalitySpec(kind), **named)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmfuse import checkpoint
@@ -16,7 +17,7 @@ from mmfuse.errors import CheckpointError, ConfigError, DataError, UnknownModali
 from mmfuse.features import fingerprint
 from mmfuse.features.columns import Vectors, compute
 from mmfuse.features.extractor import Extractor
-from mmfuse.features.pretrained import partner
+from mmfuse.features.pretrained import partner, space_of
 from mmfuse.media import Sound, Video, decode_image, decode_sound
 from mmfuse.media.image import to_rgb
 from mmfuse.model import FusionModel, Towers
@@ -63,7 +64,9 @@ def embed(
             f"The query has { {m: len(v) for m, v in items.items()} } items; expected one number "
             "of them, from 1 up."
         )
-    inputs = {m: model.preprocess[m](_raw(m, model.spec.modalities[m], v)) for m, v in items.items()}
+    inputs = {
+        m: model.preprocess[m](_raw(m, model.spec.modalities[m], v)) for m, v in items.items()
+    }
     batch = Batch(tuple(items), inputs, torch.ones(*sizes, len(items), dtype=torch.bool))
     model.spec.check(batch)
     is_mixed = extractor.precision == "bf16-mixed"
@@ -127,7 +130,7 @@ def extractor_for(
     if source == modality:
         modalities = {modality: spec.modalities[modality]}
         return Extractor(Towers(DataSpec(modalities), {modality: encoder}))
-    other = partner(described["encoders"][source], _kind(modality))
+    other = partner(described["encoders"][source], modality)
     if other is None:
         raise ConfigError(
             f"The features have {list(made)}, and no encoder for a query of {modality!r}. Query "
@@ -137,10 +140,55 @@ def extractor_for(
 
 
 def share_a_space(manifest: Mapping[str, Any], one: str, other: str) -> bool:
-    """Whether two columns are known to lie in one space: that of one pretrained model."""
+    """Whether two columns are known to lie in one space, that of one pretrained model.
+
+    Encoders that were trained together may share one too, which no manifest tells.
+    """
     if one == other:
         return True
-    described, made = manifest["model"]["description"]["encoders"], manifest["encoders"]
-    if not {one, other} <= set(described):
-        return False
-    ...
+    described = manifest["model"]["description"]["encoders"]
+    spaces = [space_of(described[m]) if m in described else None for m in (one, other)]
+    return spaces[0] is not None and spaces[0] == spaces[1]
+
+
+def _is_same(encoder: Any, made: Mapping[str, Any]) -> bool:
+    return fingerprint.of_encoder(encoder) == made["fingerprint"]
+
+
+def _require(holds: bool, ckpt_path: str | Path, what: str) -> None:
+    if not holds:
+        raise CheckpointError(
+            f"{ckpt_path} holds {what} with other weights than what made the features. Give the "
+            "checkpoint that they were extracted with."
+        )
+
+
+def _raw(name: str, spec: ModalitySpec, values: Sequence[Any]) -> Any:
+    """What a data set hands to the encoder's ``preprocess``."""
+    if spec.kind == "text":
+        return list(values)
+    if spec.shape:
+        try:
+            rows = torch.as_tensor(values, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"{name!r} is {spec.kind} in numbers of shape {spec.shape}, which a query must "
+                f"hold as they are: {error}."
+            ) from error
+        spec.check(name, rows)
+        return rows
+    return [_medium(name, spec, value) for value in values]
+
+
+def _medium(name: str, spec: ModalitySpec, value: Any) -> Any:
+    if spec.kind == "image":
+        return to_rgb(value) if isinstance(value, Image.Image) else decode_image(value)
+    if spec.kind == "video":
+        return value if isinstance(value, Video) else Video(value)
+    sound = value if isinstance(value, Sound) else decode_sound(value)
+    if spec.rate not in (0, sound.rate):
+        raise DataError(
+            f"The query's {name!r} has {sound.rate} samples a second; the model takes {spec.rate}. "
+            "Resample it."
+        )
+    return sound

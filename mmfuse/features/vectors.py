@@ -43,7 +43,9 @@ class StoredVectors:
         if not self.manifest["rows_written"]:
             raise DataError(f"{path} holds no rows. Extract features of some.")
         if column is None and len(known) != 1:
-            raise ConfigError(f"{path} has the vectors {', '.join(known) or 'none'}. Name one.")
+            raise ConfigError(
+                f"{path} has the vectors {', '.join(known) or 'none'}. Choose a column."
+            )
         self.column = column or known[0]
         if self.column not in known:
             what = "holds sequences, of which no neighbours are found" if column in columns else ""

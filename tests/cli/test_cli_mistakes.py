@@ -36,7 +36,10 @@ def refused(capsys, *words):
 def test_help_lists_every_command(capsys):
     assert main([]) == 0
     told = capsys.readouterr().out
-    commands = ("fit", "validate", "test", "predict", "robustness", "compare", "list")
+    commands = (
+        *("fit", "validate", "test", "predict", "extract", "search"),
+        *("robustness", "compare", "list"),
+    )
     for command in commands:
         assert f"\n  {command} " in told
 

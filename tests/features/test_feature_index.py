@@ -400,7 +400,7 @@ def test_stored_infinity_is_refused_and_not_ranked(tmp_path):
 def test_the_column_must_be_one_of_vectors_and_be_named_if_there_are_several(model, data, tmp_path):
     what = ["a", "s", "s.tokens", "fused"]
     Extractor(model).extract(data, tmp_path / "f", what)
-    with pytest.raises(ConfigError, match=r"has the vectors a, s, fused. Name one"):
+    with pytest.raises(ConfigError, match=r"has the vectors a, s, fused. Choose"):
         features.index(tmp_path / "f")
     with pytest.raises(ConfigError, match=r"'s.tokens' holds sequences"):
         features.index(tmp_path / "f", "s.tokens")
