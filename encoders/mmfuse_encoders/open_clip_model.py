@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -16,7 +15,7 @@ from torch import nn
 
 from mmfuse.encoder import needs_pretrained_weights
 from mmfuse.errors import ConfigError, MissingFileError
-from mmfuse_encoders.pictures import existing
+from mmfuse_encoders.pictures import existing, foreign
 from mmfuse_encoders.pretrained import not_at_hand
 
 Config = dict[str, Any]
@@ -222,18 +221,11 @@ def _described(config: Mapping[str, Any]) -> nn.Module:
 def _load(model: nn.Module, path: str) -> None:
     import open_clip
 
+    file = existing(path)
     try:
-        open_clip.load_checkpoint(model, str(existing(path)))
-    except (RuntimeError, ValueError, KeyError, AttributeError, EOFError, AssertionError) as error:
-        raise _foreign(path, error) from error
-    except (pickle.UnpicklingError, TypeError, StopIteration) as error:
-        raise _foreign(path, error) from error
-
-
-def _foreign(path: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"{path} holds no weights of this open_clip model: {' '.join(str(error).split()):.200}"
-    )
+        open_clip.load_checkpoint(model, str(file))
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        raise foreign(path, "this open_clip model", error) from error
 
 
 @contextmanager

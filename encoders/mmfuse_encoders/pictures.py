@@ -105,6 +105,15 @@ def existing(path: str) -> Path:
     return Path(path)
 
 
+def foreign(source: str, model: str, reason: Exception) -> ConfigError:
+    """The error for a file that is damaged, or of another model."""
+    what = " ".join(str(reason).split()) or type(reason).__name__
+    return ConfigError(
+        f"{source} holds no weights of {model}: {what:.200}. Give the file of this model, or name "
+        "the model of the file."
+    )
+
+
 def inner_blocks(stages: nn.Module | Sequence[nn.Module]) -> list[nn.Module]:
     """The blocks of a network's stages: of nested containers what is inside."""
     found: list[nn.Module] = []

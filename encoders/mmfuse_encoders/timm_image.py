@@ -18,6 +18,7 @@ from mmfuse_encoders.pictures import (
     as_tokens,
     chosen,
     existing,
+    foreign,
     inner_blocks,
     places,
 )
@@ -129,16 +130,17 @@ def _create(
 
 def _load(timm: Any, trunk: nn.Module, path: str) -> None:
     """A file's weights, its classifier left out."""
+    file = existing(path)
     try:
-        found = timm.models.load_checkpoint(trunk, str(existing(path)), strict=False)
-    except (RuntimeError, ValueError, KeyError, EOFError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{path} holds no weights of this model: {error:.200}") from error
+        found = timm.models.load_checkpoint(trunk, str(file), strict=False)
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        raise foreign(path, "this model of timm", error) from error
     names = trunk.pretrained_cfg.get("classifier") or ()  # type: ignore[operator, union-attr]
     heads = (names,) if isinstance(names, str) else tuple(names)
-    foreign = [k for k in found.unexpected_keys if not k.startswith(heads)]
-    if found.missing_keys or foreign:
+    others = [k for k in found.unexpected_keys if not k.startswith(heads)]
+    if found.missing_keys or others:
         raise ConfigError(
-            f"{path} is of another model: it lacks {found.missing_keys[:3]} and has {foreign[:3]} "
+            f"{path} is of another model: it lacks {found.missing_keys[:3]} and has {others[:3]} "
             "besides. Name the model that the file was saved from."
         )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmfuse.errors import ConfigError, MissingFileError
-from mmfuse_encoders.pictures import existing
+from mmfuse.errors import MissingFileError
+from mmfuse_encoders.pictures import existing, foreign
 
 
 def load_weights(network: nn.Module, source: str, head: str, model: str) -> None:
@@ -39,14 +38,12 @@ def load_weights(network: nn.Module, source: str, head: str, model: str) -> None
             f"The weights of {model} are not in {folder} and cannot be downloaded ({error}). Put "
             f"{source} there, or name a file as `weights`."
         ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ConfigError(f"{source} cannot be read as weights: {error!s:.150}") from error
-    state = {k: v for k, v in state.items() if not k.startswith(f"{head}.")}
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        raise foreign(source, model, error) from error
     try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{source} holds no weights of {model}: {reason:.200}") from error
+        network.load_state_dict({k: v for k, v in state.items() if not k.startswith(f"{head}.")})
+    except (RuntimeError, AttributeError) as error:
+        raise foreign(source, model, error) from error
 
 
 def settings_of(preset: Any) -> dict[str, Any]:

@@ -274,7 +274,7 @@ def test_dropout_rests_in_the_layers_that_do_not_learn():
     assert last.dropout.training
 
 
-@pytest.mark.parametrize("make", [clip_vision, timm_resnet])
+@pytest.mark.parametrize("make", [clip_vision, torchvision_convnext])
 def test_a_linear_probe_learns_what_the_features_tell(make):
     encoder = around(make, Frozen(), out_dim=2)
     torch.manual_seed(0)
