@@ -74,6 +74,14 @@ class TokenizedTextEncoder(PretrainedEncoder):
         lengths = torch.tensor([len(row) for row in rows])
         return Tokens(ids, torch.arange(ids.shape[1]) < lengths.unsqueeze(1))
 
+    def preprocessing(self) -> dict[str, Any]:
+        """The kind and size of the tokenizer's vocabulary, and the longest text."""
+        return {
+            "tokenizer": type(self.tokenizer.model).__name__,
+            "vocabulary": self.tokenizer.get_vocab_size(),
+            "max_tokens": self.max_tokens,
+        }
+
     def _encoded(self, row: int, text: Any) -> Any:
         if not isinstance(text, str):
             raise DataError(

@@ -116,6 +116,7 @@ def gpt2(tmp_path_factory) -> str:
         n_layer=2,
         n_head=2,
         n_positions=24,
+        initializer_range=0.3,
         bos_token_id=0,
         eos_token_id=0,
     )
@@ -245,6 +246,7 @@ def test_cut_texts_are_counted_and_told_once(bert, caplog):
 def test_the_longest_text_is_the_models_own(folder, longest):
     encoder = make(folder)
     assert encoder.max_tokens == longest
+    assert encoder.preprocessing()["max_tokens"] == longest
     x = encoder.preprocess(["text " * 1000])
     assert x.mask.sum() == longest
     assert encoder(x).isfinite().all()
