@@ -7,6 +7,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from torchvision import models
+from torchvision.models.vision_transformer import VisionTransformer
 
 import mmfuse
 from mmfuse.batch import Batch
@@ -16,10 +17,11 @@ from mmfuse.model import FusionModel
 from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
 from mmfuse.testing import check_encoder
 from mmfuse.testing.values import sample_raw
-from mmfuse_encoders import TorchvisionEncoder
+from mmfuse_encoders import TorchvisionEncoder, torchvision_image
 from mmfuse_encoders.adapters import FullTuning, LastLayers, LoRA
 
 IMAGE = ModalitySpec("image")
+GET_MODEL = models.get_model
 # What stands before each model's last linear map.
 HEADS = {
     "resnet18": "fc",
@@ -29,6 +31,28 @@ HEADS = {
     "mobilenet_v3_small": "classifier.3",
     "regnet_y_400mf": "fc",
 }
+
+
+def small_transformer(image_size: int = 224, num_classes: int = 1000) -> VisionTransformer:
+    """What stands for ``vit_b_32`` here, where its size would only cost time."""
+    model = VisionTransformer(
+        image_size, patch_size=32, num_layers=6, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=num_classes,
+    )  # fmt: skip
+    torch.nn.init.normal_(model.encoder.pos_embedding)
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    def get_model(name, weights=None, **options):
+        if name == "vit_b_32":
+            return small_transformer(**options)
+        return GET_MODEL(name, weights=weights, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "get_model", get_model)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +90,28 @@ def test_the_vector_is_what_the_classifier_reads_bit_for_bit(classifiers, name):
     assert not encoder.random_weights
 
 
+@pytest.mark.slow
+def test_torchvisions_own_transformer_gives_its_vector_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(models, "get_model", GET_MODEL)
+    model = models.vit_b_32().eval()
+    torch.save(model.state_dict(), tmp_path / "vit.pth")
+    encoder = TorchvisionEncoder(IMAGE, "vit_b_32", str(tmp_path / "vit.pth"), adapter=LoRA(2))
+    x = torch.randn(1, 3, 224, 224)
+    torch.testing.assert_close(encoder.eval()(x), before_the_head(model, "vit_b_32", x))
+
+
 def test_the_preprocessing_is_that_of_the_weights_that_are_named(monkeypatch):
-    state = models.vit_b_16(image_size=384).state_dict()
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *_, **__: state)
+    monkeypatch.setattr(
+        models, "get_model", lambda _, weights, **options: small_transformer(**options)
+    )
+    monkeypatch.setattr(torchvision_image, "load_weights", lambda *_: None)
     encoder = TorchvisionEncoder(IMAGE, "vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
     settings = encoder.preprocessing()
     assert settings["crop_size"] == [384]
     assert settings["interpolation"] == "bicubic"
     x = encoder.preprocess(sample_raw(IMAGE, rows=1))
     assert x.shape == (1, 3, 384, 384)
-    assert encoder(x).shape == (1, 768)
+    assert encoder(x).shape == (1, 16)
     assert TorchvisionEncoder(IMAGE, "resnet50").preprocessing()["resize_size"] == [232]
 
 
