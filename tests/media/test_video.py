@@ -62,6 +62,19 @@ def sound_file(format: str = "matroska") -> bytes:
     return file.getvalue()
 
 
+def cover_art() -> bytes:
+    """A file whose only picture stream is the cover of a record."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuvj420p"
+        stream.disposition = av.stream.Disposition.attached_pic
+        picture = np.zeros((16, 16, 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
 def numbers(frames: np.ndarray) -> list[int]:
     """Which frames of ``clip`` these are."""
     return np.rint(frames.mean(axis=(1, 2, 3)) / STEP).astype(int).tolist()
@@ -164,6 +177,7 @@ def test_turning_upright_is_clockwise():
         (b"no video, but some words", "cannot be decoded as a video"),
         (sound_file(), "no moving pictures"),
         (sound_file("wav"), "no moving pictures"),
+        (cover_art(), "no moving pictures"),
         (clip(0, "mpeg4", "avi"), "no frame|cannot be decoded"),
         (clip(0, "ffv1", "matroska"), "no frame|cannot be decoded"),
     ],
