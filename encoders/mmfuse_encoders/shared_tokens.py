@@ -241,7 +241,11 @@ class SharedTokenAdapter(nn.Module):
 
 
 class _Kept:
-    """What was computed from the last prompts, as long as the weights stay what they were."""
+    """What was computed from the last prompts, as long as the weights stay what they were.
+
+    Each weight's place and version tell, as Lightning goes back to training after a validation
+    without a call of ``train``.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._module, self._prompts, self._state = module, torch.empty(0), ()
