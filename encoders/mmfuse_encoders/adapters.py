@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -135,7 +136,10 @@ class LoRA(Adapter):
             target_modules=targets,
         )
         try:
-            inject_adapter_in_model(config, backbone)
+            with warnings.catch_warnings():
+                # Updates of grouped convolutions cannot be merged, which nobody here does.
+                warnings.filterwarnings("ignore", "LoRA adapter added to ConvNd", UserWarning)
+                inject_adapter_in_model(config, backbone)
         except ValueError as error:
             reason = " ".join(str(error).split())
             raise ConfigError(f"LoRA on {type(backbone).__name__}: {reason:.300}") from error

@@ -382,3 +382,14 @@ def test_plain_attention_stands_for_no_attention_of_another_kind():
     assert not PlainAttention.can_stand_for(nn.MultiheadAttention(8, 2, add_bias_kv=True))
     assert not PlainAttention.can_stand_for(nn.MultiheadAttention(8, 2, add_zero_attn=True))
     assert not PlainAttention.can_stand_for(nn.Linear(8, 2))
+
+
+def test_lora_takes_grouped_convolutions_without_a_warning():
+    def grouped():
+        layer = nn.Conv2d(3, 6, 3, groups=3, padding=1)
+        return nn.Sequential(layer, nn.AdaptiveAvgPool2d(1), nn.Flatten()), [layer], 6
+
+    encoder = around(grouped, LoRA(3, targets=["0"]))
+    assert encoder(x()).shape == (4, 6)
+    with pytest.raises(ConfigError, match="LoRA on Sequential"):
+        around(grouped, LoRA(2, targets=["0"]))

@@ -208,7 +208,7 @@ def test_a_saved_model_needs_no_file_any_more(classifiers, tmp_path, options, mo
         {"layers": [1, 2], "adapter": FullTuning(), "out_dim": 3},
         pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"tokens": True, "adapter": FullTuning()}, marks=pytest.mark.slow),
-        pytest.param({"adapter": LoRA(2, targets=["0.0"])}, marks=pytest.mark.slow),
+        pytest.param({"adapter": LoRA(2, targets=["4.block.0.0"])}, marks=pytest.mark.slow),
     ],
 )
 def test_it_keeps_an_encoders_promises(options):
