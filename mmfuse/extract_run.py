@@ -17,8 +17,8 @@ from mmfuse import checkpoint
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.features import Extractor
-from mmfuse.features.folder import FeatureFolder
 from mmfuse.model import Towers
+from mmfuse.store.folder import FeatureFolder
 from mmfuse.tasks import SupervisedTask
 
 Engine = Literal["local", "ray"]
@@ -59,7 +59,9 @@ def extract_run(
     device = trainer.strategy.root_device
     if engine == "ray":
         extractor = Extractor(_model(data, task, ckpt_path), device, precision)
-        manifest = extractor.extract(data, folder, engine="ray", actors=actors, **options)
+        with _bar(shown) as progress:
+            options |= {"engine": engine, "actors": actors}
+            manifest = extractor.extract(data, folder, progress=progress, **options)
         return _told(manifest, folder, shown)
 
     def work() -> dict[str, Any] | None:

@@ -133,7 +133,7 @@ class Extractor:
         if engine == "ray":
             from mmfuse.features.on_ray import extract_on_ray
 
-            return extract_on_ray(self.model, data, out, given, actors)
+            return extract_on_ray(self.model, data, out, given, actors, progress)
         if engine != "local":
             raise ConfigError(f"engine is {engine!r}; expected local or ray.")
         job = Job(self.model, data, out, given)

@@ -83,8 +83,8 @@ class Job:
         """
         mine = list(shards)
         todo = [k for k in mine if not self.folder.is_done(self.path(k))]
-        total, left = (sum(len(self.parts[k]) for k in ks) for ks in (mine, todo))
-        tell = _teller(progress, total - left, total)
+        total = sum(len(self.parts[k]) for k in mine)
+        tell = teller(progress, total, [len(self.parts[k]) for k in todo])
         dataset = self.data.dataset("test", missing=None)
         dataset.on_error = "raise" if self.options.on_error == "raise" else "absent"
         batches = {k: self.parts[k].split(self.options.batch_size) for k in todo}
@@ -175,8 +175,15 @@ def _rows(data: FusionDataModule, options: Options) -> tuple[Tensor, Tensor]:
     return torch.arange(total) if options.split is None else data.rows(options.split), splits
 
 
-def _teller(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
-    """Counts rows on from ``done`` and tells ``progress``."""
+def teller(progress: Progress | None, total: int, left: Iterable[int]) -> Callable[[int], None]:
+    """Counts rows on from those that are done and tells ``progress``.
+
+    Args:
+        progress: whom to tell, if anyone.
+        total: rows in all.
+        left: rows of each shard that is not there yet.
+    """
+    done = total - sum(left)
 
     def tell(more: int) -> None:
         nonlocal done
