@@ -161,4 +161,10 @@ def _differences(found: Any, wanted: Any, where: str = "") -> list[str]:
         and isinstance(wanted, list | tuple)
         and list(found) == list(wanted)
     )
-    return [] if same else [f"{where}: checkpoint has {found!r}, configuration has {wanted!r}"]
+    told = f"checkpoint has {_short(found)}, configuration has {_short(wanted)}"
+    return [] if same else [f"{where}: {told}"]
+
+
+def _short(value: Any) -> str:
+    words = repr(value)  # a tokenizer's fills pages
+    return words if len(words) <= 200 else f"{words[:100]}... ({len(words)} characters)"

@@ -101,6 +101,10 @@ class ImageCNNEncoder(Encoder):
         pixels = torch.from_numpy(np.stack([np.asarray(p) for p in resized]))
         return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
+    def preprocessing(self) -> dict[str, Any]:
+        """The size and range of raw pictures."""
+        return {} if self.spec.shape else {"size": self.size, "low": -1.0, "high": 1.0}
+
     def forward(self, x: Tensor) -> Tensor | Tokens:
         """Encodes the rows."""
         places = self.maps(x).flatten(2).transpose(1, 2)
