@@ -21,6 +21,9 @@ SCRIPTS = (
     "robustness_subsets.py",
     "sequential_steps.py",
     "startup.py",
+    "extraction.py",
+    "cached_epoch.py",
+    "extraction_memory.py",
 )
 
 

@@ -67,3 +67,8 @@ def sha256(path: str | Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
         raise MissingFileError(f"There is no file at {path}. Check the path.") from error
+
+
+def digest(plain: Any) -> str:
+    """The digest of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

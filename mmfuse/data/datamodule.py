@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from abc import ABC, abstractmethod
@@ -23,7 +22,7 @@ from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepar
 from mmfuse.data.reading import Preprocess
 from mmfuse.data.source import Source
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.files import replacing, write_json
+from mmfuse.files import digest, replacing, write_json
 from mmfuse.missing import Missingness, RowFacts
 from mmfuse.recorded import Recorded, describe
 from mmfuse.spec import DataSpec
@@ -126,7 +125,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             if not self.cached:
                 self._ready = prepare(raw, self._options, self._adopted)
                 return
-            source = with_cached(raw, self.cached, self.fingerprint())
+            source = with_cached(raw, self.cached, digest(self.content()))
             self._ready = prepare(source, self._options, self._adopted, raw)
 
     @property
@@ -249,10 +248,6 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         arguments = {k: v for k, v in settings["init_args"].items() if k not in base}
         found: dict[str, Any] = json.loads(json.dumps({**settings, "init_args": arguments}))
         return found
-
-    def fingerprint(self) -> str:
-        """A digest of ``content``."""
-        return hashlib.sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
 
     def reseeded(self, seed: int) -> FusionDataModule:
         """The same data with another seed for splits, order and simulated absence."""

@@ -19,7 +19,7 @@ from mmfuse.features.columns import Column, compute
 from mmfuse.features.options import DTYPES, Options
 from mmfuse.features.shard import WRITERS, ShardWriter
 from mmfuse.features.work import batches_ahead
-from mmfuse.files import replacing
+from mmfuse.files import digest, replacing
 from mmfuse.model import Towers
 from mmfuse.recorded import describe
 from mmfuse.store import FORMAT, SPLITS, FeatureFolder
@@ -141,7 +141,7 @@ class Notes:
 
 def record(model: Towers, data: FusionDataModule) -> dict[str, Any]:
     """What makes the features: model, preprocessing, data, libraries."""
-    description = model.describe()
+    description, content = model.describe(), data.content()
     encoders = {m: cast(Encoder, e) for m, e in model.encoders.items()}
     return {
         "model": {
@@ -157,10 +157,7 @@ def record(model: Towers, data: FusionDataModule) -> dict[str, Any]:
             }
             for m, e in encoders.items()
         },
-        "data": {
-            "fingerprint": data.fingerprint(),
-            "content": data.content(),
-        },
+        "data": {"fingerprint": digest(content), "content": content},
         "spec": json.loads(json.dumps(data.spec.to_dict())),
         "libraries": fingerprint.libraries(),
     }
