@@ -64,7 +64,9 @@ class SharedTokenAdapter(nn.Module):
             7, by data set, and 0.5 for ImageNet.
 
     Shape:
-        images (B, 3, H, W), prompts (C, T) numbers of tokens, labels (B,) from 0 to C - 1
+        images (B, 3, H, W), as ``OpenClipImageEncoder.preprocess`` gives them;
+        prompts (C, T) numbers of tokens, from ``open_clip.get_tokenizer(...)``, one row a class;
+        labels (B,) from 0 to C - 1
 
     Raises:
         ConfigError: a model that has no such towers, or an option out of its range.
@@ -168,7 +170,7 @@ class SharedTokenAdapter(nn.Module):
         """
         if self.training or torch.is_grad_enabled():
             return self._text_features(prompts)
-        return self._kept(prompts, self._text_features)
+        return self._kept(prompts, self._text_features).clone()  # a caller may write into it
 
     def logits(
         self, images: Tensor, prompts: Tensor, kind: Literal["base", "novel"] = "base"
@@ -256,7 +258,7 @@ class _Kept:
         if state != self._state or not torch.equal(prompts, self._prompts):
             self._value = compute(prompts)
             self._prompts, self._state = prompts.clone(), state
-        return self._value
+        return self._value.clone()
 
     def drop(self) -> None:
         self._state = ()
@@ -264,7 +266,7 @@ class _Kept:
     def _now(self, prompts: Tensor) -> tuple[Any, ...]:
         device = prompts.device
         precision = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
-        # Autograd refuses what was computed in inference mode.
+        # What was computed in inference mode is of no use to autograd later.
         modes = (device, precision, torch.is_inference_mode_enabled())
         parameters = self._module.parameters()
         return (

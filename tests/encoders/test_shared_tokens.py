@@ -394,6 +394,20 @@ def test_in_eval_mode_the_texts_features_are_computed_once(counted):
         assert len(runs) == 3
 
 
+def test_kept_features_are_safe_from_what_a_caller_does_with_them():
+    adapter = adapted().eval()
+    with torch.inference_mode():
+        adapter.encode_text(PROMPTS)
+    with torch.no_grad():
+        first = adapter.encode_text(PROMPTS)
+        expected = first.clone()
+        first /= first.norm(dim=1, keepdim=True)
+        found = adapter.encode_text(PROMPTS)
+    assert torch.equal(found, expected)
+    weight = torch.ones(6, dtype=torch.double, requires_grad=True)
+    (found * weight).sum().backward()  # autograd takes none that was made in inference mode
+
+
 def test_training_drops_the_kept_features_of_texts(counted):
     adapter, runs = counted
     with torch.no_grad():
