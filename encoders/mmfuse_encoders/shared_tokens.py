@@ -170,7 +170,7 @@ class SharedTokenAdapter(nn.Module):
         """
         if self.training or torch.is_grad_enabled():
             return self._text_features(prompts)
-        return self._kept(prompts, self._text_features).clone()  # a caller may write into it
+        return self._kept(prompts, self._text_features)
 
     def logits(
         self, images: Tensor, prompts: Tensor, kind: Literal["base", "novel"] = "base"
@@ -258,6 +258,7 @@ class _Kept:
         if state != self._state or not torch.equal(prompts, self._prompts):
             self._value = compute(prompts)
             self._prompts, self._state = prompts.clone(), state
+        # A caller may write into it, and autograd takes nothing made in inference mode.
         return self._value.clone()
 
     def drop(self) -> None:
@@ -266,13 +267,10 @@ class _Kept:
     def _now(self, prompts: Tensor) -> tuple[Any, ...]:
         device = prompts.device
         precision = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type)
-        # What was computed in inference mode is of no use to autograd later.
-        modes = (device, precision, torch.is_inference_mode_enabled())
-        parameters = self._module.parameters()
-        return (
-            *modes,
-            *((p.data_ptr(), 0 if p.is_inference() else p._version) for p in parameters),
+        weights = (
+            (p.data_ptr(), 0 if p.is_inference() else p._version) for p in self._module.parameters()
         )
+        return (device, precision, *weights)
 
 
 def _distance(features: Tensor, anchors: Tensor) -> Tensor:
