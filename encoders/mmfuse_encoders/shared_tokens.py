@@ -38,8 +38,8 @@ class SharedTokenAdapter(nn.Module):
     ``alpha p_c + (1 - alpha) p_r``, new ones by ``p_c`` alone.
 
     With ``mode="srra"`` (MMRL++) the layers' maps are one weight with an update of low rank
-    each, P_r is CLIP's projection with an update of low rank, and a layer's tokens are
-    ``beta F_i(R) + (1 - beta)`` of what came out of the layer below.
+    each, P_r is CLIP's projection with an update of low rank, and above the first layer the
+    tokens are ``beta F_i(R) + (1 - beta)`` of what came out of the layer below.
 
     It is a module to train as any other, not an ``Encoder``: the features of an image and those
     of the prompts come from one set of weights, while a ``FusionModel`` has an encoder for each
@@ -76,7 +76,8 @@ class SharedTokenAdapter(nn.Module):
         Interaction-Aware Representation Learning for Vision-Language Models", 2025,
         arXiv:2505.10088.
     Departs from the authors' code: features of texts that were kept from one evaluation are
-        never used after a later training step; towers of any depth have tokens up to the top.
+        never used after a later training step; s is the model's own; towers of any depth have
+        tokens up to the top.
 
     Example:
         >>> import open_clip
