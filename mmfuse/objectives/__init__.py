@@ -1,6 +1,7 @@
 """Objectives: everything that is added to the training loss."""
 
 from mmfuse.objectives.base import Objective
+from mmfuse.objectives.clip import CLIPLoss
 from mmfuse.objectives.supervised import StateChangePenalty, SupervisedLoss, UnimodalLoss
 
-__all__ = ["Objective", "StateChangePenalty", "SupervisedLoss", "UnimodalLoss"]
+__all__ = ["CLIPLoss", "Objective", "StateChangePenalty", "SupervisedLoss", "UnimodalLoss"]

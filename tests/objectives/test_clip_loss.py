@@ -1,0 +1,100 @@
+"""CLIPLoss against its equation, and rows that lack a modality."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
+from mmfuse.errors import ConfigError
+from mmfuse.fusion import MeanFusion
+from mmfuse.objectives import CLIPLoss
+from mmfuse.objectives.clip import symmetric_info_nce
+from mmfuse_encoders import LinearEncoder
+
+
+def model_of(widths: dict[str, int]) -> FusionModel:
+    spec = DataSpec({m: ModalitySpec.of(3) for m in widths}, {"y": TargetSpec("regression")})
+    encoders = {m: LinearEncoder(3, out_dim=w) for m, w in widths.items()}
+    return FusionModel(spec, encoders, MeanFusion(widths)).double()
+
+
+def losses_of(model, objective, present):
+    inputs = {m: torch.randn(len(present), 3).double() for m in model.modalities}
+    batch = Batch(model.modalities, inputs, present)
+    tokens = model.encode(batch)
+    return objective(model, batch, tokens, model(batch)), tokens
+
+
+def test_the_loss_is_its_equation_over_rows_that_have_both():
+    torch.manual_seed(0)
+    model = model_of({"a": 4, "b": 4, "c": 4})
+    objective = CLIPLoss(temperature=0.5).double()
+    objective.build(model)
+    present = torch.rand(9, 3) < 0.7
+    losses, tokens = losses_of(model, objective, present)
+    assert set(losses) == {"a_b", "a_c", "b_c"}
+    for name, loss in losses.items():
+        a, b = name.split("_")
+        rows = [i for i in range(9) if present[i, "abc".index(a)] and present[i, "abc".index(b)]]
+        total = 0.0
+        for i in rows:
+            for one, other in ((a, b), (b, a)):
+                x = tokens[one].pooled()[i].detach()
+                scores = [
+                    math.exp(
+                        2 * float(torch.cosine_similarity(x, tokens[other].pooled()[j], dim=0))
+                    )
+                    for j in rows
+                ]
+                total -= math.log(scores[rows.index(i)] / sum(scores)) / 2
+        assert loss.item() == pytest.approx(total / len(rows) / 3, rel=1e-9)
+
+
+def test_chosen_pairs_leave_the_third_modality_alone():
+    model = model_of({"a": 4, "b": 4, "c": 7})
+    objective = CLIPLoss(pairs=[["b", "a"]]).double()
+    objective.build(model)
+    losses, _ = losses_of(model, objective, torch.ones(5, 3, dtype=torch.bool))
+    assert set(losses) == {"b_a"}
+
+
+def test_the_scale_is_capped():
+    objective = CLIPLoss()
+    torch.nn.init.constant_(objective.log_scale, 50.0)
+    model = model_of({"a": 4, "b": 4})
+    objective.double().build(model)
+    losses, tokens = losses_of(model, objective, torch.ones(5, 2, dtype=torch.bool))
+    x, y = (torch.nn.functional.normalize(tokens[m].pooled(), dim=-1) for m in "ab")
+    expected = symmetric_info_nce(x, y, torch.tensor(100.0).double())
+    torch.testing.assert_close(losses["a_b"], expected)
+
+
+def test_aligned_rows_cost_less_than_shuffled_ones():
+    x = torch.nn.functional.normalize(torch.randn(16, 8), dim=-1)
+    scale = torch.tensor(10.0)
+    assert symmetric_info_nce(x, x, scale) < symmetric_info_nce(x, x.roll(1, 0), scale)
+
+
+@pytest.mark.parametrize(
+    ("widths", "pairs", "told"),
+    [
+        ({"a": 4, "b": 5}, None, "of one width"),
+        ({"a": 4}, None, "two different modalities"),
+        ({"a": 4, "b": 4}, [["a", "x"]], "two different modalities"),
+        ({"a": 4, "b": 4}, [["a", "a"]], "two different modalities"),
+        ({"a": 4, "b": 4}, [["a"]], "two different modalities"),
+        ({"a": 4, "b": 4}, [], "two different modalities"),
+    ],
+)
+def test_models_that_cannot_be_aligned_are_refused(widths, pairs, told):
+    with pytest.raises(ConfigError, match=told):
+        CLIPLoss(pairs=pairs).build(model_of(widths))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.01, -1.0, 2.0, float("nan")])
+def test_a_temperature_outside_its_range_is_refused(temperature):
+    with pytest.raises(ConfigError, match="temperature"):
+        CLIPLoss(temperature=temperature)
