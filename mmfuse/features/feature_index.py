@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.features.neighbours import METRICS, NOBODY, Metric, Neighbours, keys_of, nearness
+from mmfuse.features.neighbours import METRICS, NOBODY, Metric, Neighbours, nearer, prepared
 from mmfuse.features.vectors import StoredVectors
 
 Backend = Literal["exact", "faiss", "faiss-hnsw", "faiss-ivf"]
@@ -142,14 +142,14 @@ class ExactIndex(FeatureIndex):
         return self._count
 
     def _keys(self, queries: Tensor, k: int) -> Tensor:
-        queries = queries.double()
+        queries = prepared(queries, self.metric)
         best, count = torch.full((len(queries), k), NOBODY), 0
         for rows, values in self.vectors.blocks():
             count += len(rows)
-            values = values.double()
-            for some, kept in zip(queries.split(_AT_A_TIME), best.split(_AT_A_TIME), strict=True):
-                keys = keys_of(nearness(some, values, self.metric), rows)
-                kept.copy_(torch.cat([kept, keys], dim=1).topk(k, dim=1).values)
+            values = prepared(values, self.metric)
+            parts = zip(queries.split(_AT_A_TIME), best.split(_AT_A_TIME), strict=True)
+            for some, keys in parts:
+                keys.copy_(nearer(keys, some, rows, values, self.metric))
         self._count = count
         return best
 

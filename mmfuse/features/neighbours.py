@@ -14,6 +14,8 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "l2")
 #: The key of nobody.
 NOBODY = torch.iinfo(torch.int64).min
 _LOW = 2**32 - 1
+#: Numbers of candidates that are compared at a time.
+_PAIRS = 2**20
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class Neighbours:
         """From sorted keys ``(Q, k)``."""
         nobody = keys == NOBODY
         rows = (_LOW - (keys & _LOW)).masked_fill(nobody, -1)
-        bits = (keys >> 32).int()
-        nearness = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+        nearness = nearness_of(keys)
         scores = nearness.abs() if metric == "l2" else nearness
         return cls(rows, scores.masked_fill(nobody, torch.nan))
 
@@ -59,21 +60,68 @@ def keys_of(nearness: Tensor, rows: Tensor) -> Tensor:
     return (ordered.long() << 32) | (_LOW - rows)
 
 
-def nearness(queries: Tensor, values: Tensor, metric: Metric) -> Tensor:
-    """How near each value is to each query, more for nearer ones: the negative distance for l2.
+def nearness_of(keys: Tensor) -> Tensor:
+    """The nearness in keys; minus infinity for nobody."""
+    bits = (keys >> 32).int()
+    nearness = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+    return nearness.masked_fill(keys == NOBODY, -torch.inf)
 
-    Computed in float64, and the same for equal vectors wherever they stand: a matrix product
-    differs in its last bits with the place in the block, so these are rounded off.
 
-    Shape:
-        (Q, D), (n, D) in float64 -> (Q, n) in float32
+def nearer(keys: Tensor, queries: Tensor, rows: Tensor, values: Tensor, metric: Metric) -> Tensor:
+    """The keys of each query's neighbours after a block of values has been looked at.
+
+    A product of matrices says who may be among them, and the definition in float64 says who is:
+    in a product, equal vectors differ in the last bits with their place.
+
+    Args:
+        keys: ``(Q, k)`` before it, sorted; ``NOBODY`` where there were fewer.
+        queries: ``(Q, D)``, as ``prepared`` gives them.
+        rows: ``(n,)``, of the values.
+        values: ``(n, D)``, prepared too.
+        metric: what near means.
     """
+    rough, slack = _roughly(queries, values, metric)
+    least = _as_rough(nearness_of(keys[:, -1:]).double(), metric)
+    k = keys.shape[1]
+    if k <= len(rows) and (keys[:, -1] == NOBODY).any():
+        least = torch.maximum(least, rough.topk(k, dim=1).values[:, -1:] - slack)
+    # As near in float32 is a tie, which the row decides.
+    of, who = (rough >= least - least.abs() * 2**-22 - slack).nonzero(as_tuple=True)
+    found = torch.full((len(queries), int(of.bincount().max()) if len(of) else 0), NOBODY)
+    starts = torch.searchsorted(of, torch.arange(len(queries)))
+    place = torch.arange(len(of)) - starts[of]
+    for some in torch.arange(len(of)).split(max(1, _PAIRS // queries.shape[1])):
+        near = _nearness(queries[of[some]], values[who[some]], metric)
+        found[of[some], place[some]] = keys_of(near, rows[who[some]])
+    return torch.cat([keys, found], dim=1).topk(k, dim=1).values
+
+
+def prepared(values: Tensor, metric: Metric) -> Tensor:
+    """In float64, and of length one for the cosine; a zero vector stays."""
+    values = values.double()
+    if metric != "cosine":
+        return values
+    length = values.norm(dim=1, keepdim=True)
+    return values / length.where(length > 0, 1)
+
+
+def _nearness(a: Tensor, b: Tensor, metric: Metric) -> Tensor:
+    """Row by row, in float32; the negative distance for l2."""
     if metric == "l2":
-        direct = "donot_use_mm_for_euclid_dist"
-        return -torch.cdist(queries, values, compute_mode=direct).float()
-    lengths = [x.norm(dim=1, keepdim=True) for x in (queries, values)]
-    a, b = (x / n.where(n > 0, 1) for x, n in zip((queries, values), lengths, strict=True))
-    cosine = (a @ b.T).mul_(2.0**40).round_().mul_(2.0**-40).clamp_(-1, 1)
-    if metric == "dot":
-        cosine = cosine * lengths[0] * lengths[1].T
-    return cosine.float()
+        return -(a - b).norm(dim=1).float()
+    return (a * b).sum(dim=1).float()
+
+
+def _as_rough(nearness: Tensor, metric: Metric) -> Tensor:
+    return -nearness.square() if metric == "l2" else nearness
+
+
+def _roughly(queries: Tensor, values: Tensor, metric: Metric) -> tuple[Tensor, Tensor]:
+    """Nearness (Q, n), squared for l2, and for each query (Q, 1) how far off it may be."""
+    product = queries @ values.T
+    a, b = (x.square().sum(dim=1) for x in (queries, values))
+    # Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1, and some more.
+    slack = (a.sqrt() + b.max().sqrt()).square() * ((queries.shape[1] + 8) * 2.0**-52)
+    if metric == "l2":
+        product = product.mul_(2).sub_(b).sub_(a.unsqueeze(1))
+    return product, slack.unsqueeze(1)

@@ -18,7 +18,7 @@ from mmfuse.errors import ConfigError, DataError
 from mmfuse.store.folder import FeatureFolder
 
 #: Numbers that are held at a time, of the stored vectors.
-_BLOCK = 2**22
+_BLOCK = 2**20
 
 
 class StoredVectors:
@@ -55,11 +55,9 @@ class StoredVectors:
             )
         self.width: int = columns[self.column]["width"]
         reader = _Parquet if self.manifest["kind"] == "parquet" else _Safetensors
-        self._shards = [
-            reader(self.folder.path / s["file"], self.column)
-            for s in self.manifest["shards"]
-            if s["rows"]
-        ]
+        shards = [s for s in self.manifest["shards"] if s["rows"]]
+        self._shards = [reader(self.folder.path / s["file"], self.column) for s in shards]
+        self._ends = np.cumsum([s["rows"] for s in shards])
 
     @cached_property
     def _places(self) -> tuple[np.ndarray, np.ndarray]:
@@ -96,17 +94,16 @@ class StoredVectors:
                 f"{known[0]} to {known[-1]}."
             )
         places = order[found]
-        ends = np.cumsum([len(shard) for shard in self._shards])
         values = torch.empty(len(rows), self.width)
-        for shard, start, end in zip(self._shards, [0, *ends[:-1]], ends, strict=True):
-            mine = np.flatnonzero((places >= start) & (places < end))
-            if len(mine):
-                present, stored = shard.at(places[mine] - start)
-                if absent := wanted[mine[~present]][:5].tolist():
-                    raise DataError(
-                        f"Rows {absent} have no {self.column!r}. Query by rows that have it."
-                    )
-                values[torch.from_numpy(mine)] = self._checked(rows[mine], stored)
+        held = np.searchsorted(self._ends, places, side="right")
+        for i in np.unique(held):
+            mine = np.flatnonzero(held == i)
+            present, stored = self._shards[i].at(places[mine] - (self._ends[i - 1] if i else 0))
+            if absent := wanted[mine[~present]][:5].tolist():
+                raise DataError(
+                    f"Rows {absent} have no {self.column!r}. Query by rows that have it."
+                )
+            values[torch.from_numpy(mine)] = self._checked(rows[mine], stored)
         return values
 
     def _checked(self, rows: Tensor, values: Tensor) -> Tensor:
@@ -120,7 +117,7 @@ class StoredVectors:
 
 
 class _Shard(ABC):
-    """One file of features.
+    """One file of features, open while it is read and no longer.
 
     Args:
         file: where it is.
@@ -129,10 +126,6 @@ class _Shard(ABC):
 
     def __init__(self, file: Path, column: str) -> None:
         self.file, self.column = file, column
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of rows."""
 
     @abstractmethod
     def rows(self) -> np.ndarray:
@@ -148,44 +141,37 @@ class _Shard(ABC):
 
 
 class _Parquet(_Shard):
-    @cached_property
-    def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.file, memory_map=True)
-
-    def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
-
     def rows(self) -> np.ndarray:
-        return self._file.read(["row"])["row"].to_numpy()
+        with pq.ParquetFile(self.file, pre_buffer=False) as file:
+            return file.read(["row"])["row"].to_numpy()
 
     def blocks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
         # Decoding a column takes less time than threads take to meet.
-        batches = self._file.iter_batches(size, columns=["row", self.column], use_threads=False)
-        for batch in batches:
-            stored = batch[self.column]
-            yield batch["row"].to_numpy(), _present(stored), _values(stored)
+        options = {"columns": ["row", self.column], "use_threads": False}
+        with pq.ParquetFile(self.file, pre_buffer=False) as file:
+            for batch in file.iter_batches(size, **options):
+                stored = batch[self.column]
+                yield batch["row"].to_numpy(), _present(stored), _values(stored)
 
     def at(self, places: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        meta = self._file.metadata
-        ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)])
-        groups = np.searchsorted(ends, places, side="right")
-        present = np.zeros(len(places), bool)
-        width = self._file.schema_arrow.field(self.column).type.list_size
-        values = torch.zeros(len(places), width)
-        for group in np.unique(groups):
-            mine = np.flatnonzero(groups == group)
-            start = ends[group - 1] if group else 0
-            column = self._file.read_row_group(group, [self.column])[self.column]
-            stored = column.combine_chunks().take(pa.array(places[mine] - start))
-            present[mine] = _present(stored)
-            values[torch.from_numpy(mine[present[mine]])] = _values(stored)
+        with pq.ParquetFile(self.file, pre_buffer=False) as file:
+            meta = file.metadata
+            ends = np.cumsum([meta.row_group(g).num_rows for g in range(meta.num_row_groups)])
+            groups = np.searchsorted(ends, places, side="right")
+            present = np.zeros(len(places), bool)
+            width = file.schema_arrow.field(self.column).type.list_size
+            values = torch.zeros(len(places), width)
+            for group in np.unique(groups):
+                mine = np.flatnonzero(groups == group)
+                start = ends[group - 1] if group else 0
+                column = file.read_row_group(group, [self.column])[self.column]
+                stored = column.combine_chunks().take(pa.array(places[mine] - start))
+                present[mine] = _present(stored)
+                values[torch.from_numpy(mine[present[mine]])] = _values(stored)
         return present, values[torch.from_numpy(present)]
 
 
 class _Safetensors(_Shard):
-    def __len__(self) -> int:
-        return len(self.rows())
-
     def rows(self) -> np.ndarray:
         with safe_open(self.file, "pt") as file:
             return file.get_tensor("row").numpy()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mmfuse import Extractor, features
 from mmfuse.errors import ConfigError, DataError, MissingFileError, OutputError
-from mmfuse.features import faiss_index, vectors
+from mmfuse.features import faiss_index, neighbours, vectors
 from mmfuse_encoders import LinearEncoder
 
 BACKENDS = ["exact", "faiss", "faiss-hnsw", "faiss-ivf"]
@@ -132,14 +132,48 @@ def test_half_precision_is_read_as_it_was_stored(rows, tmp_path, format, dtype):
     np.testing.assert_array_equal(found.rows, expected)
 
 
-def test_blocks_and_parts_change_nothing(folder, monkeypatch):
-    whole = features.index(folder, metric="l2").search_rows([0, 2, 3, 39], 30)
+@pytest.mark.parametrize("metric", METRICS)
+def test_blocks_and_parts_change_nothing(folder, monkeypatch, metric):
+    whole = features.index(folder, metric=metric).search_rows([0, 2, 3, 39], 30)
     monkeypatch.setattr(vectors, "_BLOCK", 8)
+    monkeypatch.setattr("mmfuse.features.neighbours._PAIRS", 12)
     monkeypatch.setattr("mmfuse.features.feature_index._TOGETHER", 3)
     monkeypatch.setattr("mmfuse.features.feature_index._AT_A_TIME", 2)
-    parts = features.index(folder, metric="l2").search_rows([0, 2, 3, 39], 30)
+    parts = features.index(folder, metric=metric).search_rows([0, 2, 3, 39], 30)
     assert torch.equal(whole.rows, parts.rows)
     assert torch.equal(whole.scores, parts.scores)
+
+
+def test_distances_far_from_the_origin_lose_nothing(tmp_path):
+    source = np.random.default_rng(5)
+    rows = (1000 + source.normal(size=(300, 8)) / 100).astype(np.float32).tolist()
+    folder = stored(tmp_path / "f", {"a": rows}, shard_rows=90, batch_size=50)
+    found = features.index(folder, metric="l2").search_rows(range(300), 5, exclude_self=False)
+    expected_rows, expected_scores = naive(rows, rows, 5, "l2")
+    np.testing.assert_array_equal(found.rows, expected_rows)
+    np.testing.assert_allclose(found.scores, expected_scores, rtol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(METRICS),
+    st.integers(1, 12),
+    st.sampled_from([1.0, 1e-20, 1e15]),
+)
+def test_candidates_by_a_product_are_those_by_the_definition(seed, metric, k, scale):
+    source = torch.Generator().manual_seed(seed)
+    values = torch.randn(60, 9, generator=source)[torch.randint(60, (200,), generator=source)]
+    queries = torch.cat([values[:4], torch.randn(3, 9, generator=source)]) * scale
+    values = values * scale
+    keys = torch.full((7, k), neighbours.NOBODY)
+    a, b = (neighbours.prepared(x, metric) for x in (queries, values))
+    for rows in torch.arange(200).split(31):
+        keys = neighbours.nearer(keys, a, rows, b[rows], metric)
+    found = neighbours.Neighbours.of(keys, metric)
+    expected_rows, expected_scores = naive(values.tolist(), queries.tolist(), k, metric)
+    np.testing.assert_allclose(found.scores, expected_scores, rtol=1e-5, atol=1e-6 * scale)
+    np.testing.assert_array_equal(found.rows, expected_rows)
 
 
 def test_exact_search_reads_a_bounded_part_at_a_time(folder, monkeypatch):
