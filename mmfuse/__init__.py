@@ -31,8 +31,10 @@ _HOMES = {
     "save": "mmfuse.checkpoint",
     "to_frame": "mmfuse.tasks.predictions",
 }
+_PARTS = ("features",)
 
 if TYPE_CHECKING:
+    from mmfuse import features
     from mmfuse.batch import Batch
     from mmfuse.checkpoint import load, save
     from mmfuse.data import ArrayData, CatalogueData, TableData
@@ -63,6 +65,7 @@ __all__ = [
     "Tokens",
     "Trainer",
     "build_model",
+    "features",
     "load",
     "save",
     "to_frame",
@@ -72,4 +75,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _PARTS:
+        return importlib.import_module(f"mmfuse.{name}")
     raise AttributeError(f"module 'mmfuse' has no attribute {name!r}")

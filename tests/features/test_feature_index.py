@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -473,3 +474,8 @@ def test_changed_features_are_refused(folder, backend):
 def test_features_that_are_not_there_are_named(tmp_path):
     with pytest.raises(MissingFileError, match="no folder of features"):
         features.index(tmp_path / "nowhere")
+
+
+def test_features_are_there_after_the_first_import():
+    code = "import sys, mmfuse; assert 'torch' not in sys.modules; mmfuse.features.index"
+    subprocess.run([sys.executable, "-c", code], check=True)
