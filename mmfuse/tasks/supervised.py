@@ -47,7 +47,7 @@ class SupervisedTask(L.LightningModule):
             modality's kind. The order is the fusion order.
         fusion: a fusion module, given in the same ways.
         objectives: losses added to ``SupervisedLoss``; name that one yourself to change
-            its weight.
+            its weight. Data without a target train on the others alone.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
         modality_dropout: rate with which a training row loses each modality, drawn anew
@@ -134,6 +134,9 @@ class SupervisedTask(L.LightningModule):
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` for its own and lets the objectives make what they need."""
         self.model = model
+        others = [o for o in self._terms if not isinstance(o, SupervisedLoss)]
+        if others and not model.spec.targets:
+            self.objectives = nn.ModuleList(others)
         for objective in self._terms:
             objective.build(model)
 
