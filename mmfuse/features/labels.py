@@ -48,8 +48,8 @@ def _of_parquet(file: Path, targets: Mapping[str, Any], rows: list[int]) -> dict
 
 def _of_safetensors(file: Path, targets: Mapping[str, Any], rows: list[int]) -> dict[int, Labels]:
     with safe_open(file, "pt") as stored:
-        names = {"row", "split", *(f"target.{t}" for t in targets)}
-        tensors = {n: stored.get_tensor(n) for n in names.intersection(stored.keys())}
+        names, there = ["row", "split", *(f"{_TARGET}{t}" for t in targets)], set(stored.keys())
+        tensors = {n: stored.get_tensor(n) for n in names if n in there}
     found = {}
     for i in np.flatnonzero(np.isin(tensors["row"].numpy(), rows)):
         here = {n: v[i] for n, v in tensors.items() if n not in ("row", "split")}
