@@ -13,8 +13,9 @@ from mmfuse.objectives import CLIPLoss
 
 def pairs() -> ArrayData:
     """Two views of the same hidden numbers."""
-    hidden = np.random.default_rng(0).normal(size=(240, 3))
-    return ArrayData({"a": hidden @ np.ones((3, 5)) + hidden[:, :1], "b": hidden * 2.0})
+    source = np.random.default_rng(0)
+    hidden = source.normal(size=(240, 3))
+    return ArrayData({"a": hidden @ source.normal(size=(3, 5)), "b": hidden * 2.0})
 
 
 def trainer(folder, **options) -> Trainer:
