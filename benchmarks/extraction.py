@@ -23,7 +23,7 @@ from torch import Tensor
 
 from mmfuse import Encoder, Extractor, ModalitySpec
 from mmfuse.data import FusionDataModule
-from mmfuse.features.inputs import as_data
+from mmfuse.features.inputs import fitted
 from mmfuse_encoders import OpenClipImageEncoder
 
 ROWS, BATCH = 96, 32
@@ -63,7 +63,7 @@ def beside_a_bare_loop() -> None:
     pixels = torch.randn(ROWS, 3, 224, 224)
     tower = Tower(ModalitySpec("image", (3, 224, 224)))
     extractor = Extractor({"image": tower})
-    data = as_data({"image": pixels.numpy()}, extractor.model)
+    data, _ = fitted({"image": pixels.numpy()}, extractor.model)
 
     @torch.inference_mode()
     def bare() -> None:
@@ -91,7 +91,7 @@ def overlap() -> None:
         files.append(content.getvalue())
     encoder = OpenClipImageEncoder(ModalitySpec("image"), model="ViT-B-32")
     extractor = Extractor({"image": encoder})
-    data = as_data({"image": files}, extractor.model)
+    data, _ = fitted({"image": files}, extractor.model)
     data.attach(extractor.model.preprocess)
 
     @torch.inference_mode()

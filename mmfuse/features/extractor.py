@@ -11,7 +11,7 @@ import torch
 from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
-from mmfuse.features.inputs import as_data
+from mmfuse.features.inputs import fitted
 from mmfuse.features.job import Job, Progress
 from mmfuse.features.options import (
     Dtype,
@@ -99,7 +99,8 @@ class Extractor:
 
         Args:
             data: a DataModule, or what ``ArrayData`` takes for its inputs, a DataFrame, or a
-                ``datasets.Dataset`` with a column for each modality.
+                ``datasets.Dataset`` with a column for each modality. Encoders whose modality
+                is not there take no part; a fusion counts it as absent.
             out: the folder of the features.
             what: a modality's name for its pooled vector, ``<modality>.tokens`` for its
                 tokens, ``fused``, ``steps`` (states of a sequential fusion), ``logits``; the
@@ -128,30 +129,9 @@ class Extractor:
             DataError: a row that cannot be read, with ``on_error="raise"``.
             OutputError: the folder cannot be written.
         """
-        given = self._options(what, split, format, dtype, shard_rows, batch_size, on_error)
-        data = as_data(data, self.model)
-        if engine == "ray":
-            from mmfuse.features.on_ray import extract_on_ray
-
-            return extract_on_ray(self.model, data, out, given, actors, progress)
-        if engine != "local":
-            raise ConfigError(f"engine is {engine!r}; expected local or ray.")
-        job = Job(self.model, data, out, given)
-        with alone(job.folder.path, f"{rank}-of-{world}"):
-            return job.run(range(rank, len(job), world), workers, progress)
-
-    def _options(
-        self,
-        what: Sequence[str] | None,
-        split: Split | None,
-        format: Format,
-        dtype: Dtype,
-        shard_rows: int,
-        batch_size: int,
-        on_error: OnError,
-    ) -> Options:
+        data, model = fitted(data, self.model)
         options = Options(
-            tuple(default_columns(self.model) if what is None else what),
+            tuple(default_columns(model) if what is None else what),
             split,
             format,
             dtype,
@@ -161,5 +141,13 @@ class Extractor:
             self.precision,
             self.device.type,
         )
-        options.check(self.model)
-        return options
+        options.check(model)
+        if engine == "ray":
+            from mmfuse.features.on_ray import extract_on_ray
+
+            return extract_on_ray(model, data, out, options, actors, progress)
+        if engine != "local":
+            raise ConfigError(f"engine is {engine!r}; expected local or ray.")
+        job = Job(model, data, out, options)
+        with alone(job.folder.path, f"{rank}-of-{world}"):
+            return job.run(range(rank, len(job), world), workers, progress)

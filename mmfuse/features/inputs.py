@@ -1,20 +1,25 @@
-"""What a person may hand to an extractor -> a DataModule that the model can read."""
+"""What a person may hand to an extractor -> a DataModule, and the model that reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import datasets
 import pandas as pd
 
 from mmfuse.data import ArrayData, FusionDataModule
+from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
-from mmfuse.model import Towers
+from mmfuse.model import FusionModel, Towers
+from mmfuse.spec import DataSpec
 
 
-def as_data(data: Any, model: Towers) -> FusionDataModule:
+def fitted(data: Any, model: Towers) -> tuple[FusionDataModule, Towers]:
     """Data as ``model`` reads it, with the classes and statistics that it knows.
+
+    Of encoders without a fusion, those take part whose modality the data have. A model with
+    a fusion counts a modality that plain values lack as absent.
 
     Args:
         data: a DataModule; or a mapping, DataFrame or ``datasets.Dataset`` with values for
@@ -23,23 +28,59 @@ def as_data(data: Any, model: Towers) -> FusionDataModule:
 
     Raises:
         ConfigError: none of these.
-        UnknownModalityError: a modality of the model is not there.
+        UnknownModalityError: the data have no modality of the model; or a DataModule lacks
+            one that a fusion reads.
     """
     if isinstance(data, FusionDataModule):
-        data.adopt(model.spec)
-        return data
-    if isinstance(data, pd.DataFrame):
-        data = {str(c): data[c].tolist() for c in data.columns}
-    elif isinstance(data, datasets.Dataset):
-        data = {c: data[c] for c in data.column_names if c in model.modalities}
-    if not isinstance(data, Mapping):
-        raise ConfigError(
-            f"Features are extracted from a DataModule, a mapping from modality to rows, a "
-            f"DataFrame or a datasets.Dataset; found {type(data).__name__}."
-        )
-    if absent := [m for m in model.modalities if m not in data]:
-        raise UnknownModalityError(f"The data have {list(data)}; the model reads {absent} too.")
-    kinds = {m: model.spec.modalities[m].kind for m in model.modalities}
-    made = ArrayData({m: data[m] for m in model.modalities}, kinds=kinds, val=0, test=1)
+        if isinstance(model, FusionModel):
+            data.adopt(model.spec)
+            return data, model
+        targets = data.spec.targets
+        model = _only(model, data.spec.modalities)
+        data.adopt(DataSpec(model.spec.modalities, targets))
+        return data, model
+    values = _columns(data, model)
+    if not isinstance(model, FusionModel):
+        model = _only(model, values)
+    known = [m for m in model.modalities if m in values]
+    if not known:
+        raise _nothing_in_common(values, model)
+    rows = len(values[known[0]])
+    kinds = {m: s.kind for m, s in model.spec.modalities.items()}
+    inputs = {m: values.get(m, [None] * rows) for m in model.modalities}
+    made = ArrayData(inputs, kinds=kinds, val=0, test=1)
     made.adopt(model.spec)
-    return made
+    return made, model
+
+
+def _only(model: Towers, names: Iterable[str]) -> Towers:
+    """The encoders of the modalities that are there."""
+    kept = [m for m in model.modalities if m in set(names)]
+    if not kept:
+        raise _nothing_in_common(names, model)
+    if len(kept) == len(model.modalities):
+        return model
+    spec = DataSpec({m: model.spec.modalities[m] for m in kept})
+    return Towers(spec, {m: cast(Encoder, model.encoders[m]) for m in kept}).eval()
+
+
+def _nothing_in_common(names: Iterable[str], model: Towers) -> UnknownModalityError:
+    return UnknownModalityError(
+        f"The data have {list(names)}; the model reads {list(model.modalities)}. Give the rows "
+        "under these names."
+    )
+
+
+def _columns(data: Any, model: Towers) -> Mapping[str, Any]:
+    if isinstance(data, pd.DataFrame):
+        return {str(c): data[c].tolist() for c in data.columns}
+    if isinstance(data, datasets.Dataset):
+        # As they are stored: pictures and sounds stay files, which the data layer decodes.
+        stored = data.with_format("arrow")
+        return {c: stored[c][:].to_pylist() for c in data.column_names if c in model.modalities}
+    if isinstance(data, Mapping):
+        return data
+    raise ConfigError(
+        f"Features are extracted from a DataModule, a mapping from modality to rows, a DataFrame "
+        f"or a datasets.Dataset; found {type(data).__name__}."
+    )

@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from feature_samples import small_data
+from PIL import Image
 
 from mmfuse import ArrayData, Extractor, ModalitySpec, features
 from mmfuse.errors import ConfigError, DataError, MissingFileError, UnknownModalityError
 from mmfuse.missing import MCAR
-from mmfuse_encoders import LinearEncoder, MLPEncoder
+from mmfuse_encoders import ImageCNNEncoder, LinearEncoder, MLPEncoder
 
 WHAT = ["a", "s", "s.tokens", "fused", "steps", "logits"]
 
@@ -201,12 +202,43 @@ def test_a_frame_and_a_data_set_give_the_same_features(tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-def test_a_modality_that_the_data_lack_is_told(tmp_path):
+def test_encoders_whose_modality_is_not_there_take_no_part(tmp_path):
     extractor = Extractor({"a": MLPEncoder(2, out_dim=4), "b": MLPEncoder(2, out_dim=4)})
-    with pytest.raises(UnknownModalityError, match=r"reads \['b'\] too"):
-        extractor.extract({"a": [[1.0, 2.0]]}, tmp_path / "f")
+    extractor.extract({"a": [[1.0, 2.0]]}, tmp_path / "f")
+    assert features.load(tmp_path / "f").column_names == ["row", "split", "a"]
+
+
+def test_a_fusion_counts_a_modality_that_is_not_there_as_absent(model, tmp_path):
+    Extractor(model).extract({"a": [[1.0, 2.0, 3.0]]}, tmp_path / "f", ["a", "s", "fused"])
+    row = features.load(tmp_path / "f")[0]
+    assert row["s"] is None
+    assert row["a"] is not None
+
+
+def test_encoders_alone_keep_the_labels_of_the_data(tmp_path):
+    data = small_data()
+    Extractor({"a": MLPEncoder(data.spec.modalities["a"], out_dim=4)}).extract(data, tmp_path / "f")
+    assert features.load(tmp_path / "f")["target.y"][:3] == ["class 0", "class 1", "class 2"]
+
+
+def test_data_that_cannot_be_read_are_refused(tmp_path):
+    extractor = Extractor({"a": MLPEncoder(2, out_dim=4)})
+    with pytest.raises(UnknownModalityError, match=r"have \['c'\]; the model reads \['a'\]"):
+        extractor.extract({"c": [[1.0, 2.0]]}, tmp_path / "f")
     with pytest.raises(ConfigError, match="found int"):
         extractor.extract(3, tmp_path / "f")
+
+
+def test_pictures_of_a_data_set_are_read_as_they_are_stored(tmp_path):
+    pictures = [Image.new("RGB", (40, 30), (i, 0, 0)) for i in (10, 200)]
+    stored = datasets.Dataset.from_dict(
+        {"image": pictures}, features=datasets.Features({"image": datasets.Image()})
+    )
+    extractor = Extractor({"image": ImageCNNEncoder(ModalitySpec("image"), out_dim=4)})
+    extractor.extract(stored, tmp_path / "set")
+    extractor.extract({"image": pictures}, tmp_path / "list")
+    found = [features.load(tmp_path / n)["image"][:] for n in ("set", "list")]
+    assert found[0] == found[1]
 
 
 def test_the_manifest_says_what_made_the_features(model, data, tmp_path):
