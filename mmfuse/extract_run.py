@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -32,13 +32,12 @@ def extract_run(
     ckpt_path: str | None,
     engine: Engine = "local",
     actors: int = 2,
-    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     **options: Any,
 ) -> dict[str, Any] | None:
     """Extracts features on whatever ``trainer`` runs on.
 
     Args:
-        trainer: its device, its processes, and whether there is a progress bar.
+        trainer: its device, processes and precision, and whether there is a progress bar.
         data: where the rows are.
         folder: of the features.
         task: names the encoders; needed without a checkpoint.
@@ -46,7 +45,6 @@ def extract_run(
         engine: ``local`` for this process and those of the strategy or of torchrun; ``ray``
             for a pool of actors on a Ray cluster.
         actors: size of that pool.
-        precision: as ``Extractor``.
         **options: as ``Extractor.extract``.
 
     Returns:
@@ -57,6 +55,8 @@ def extract_run(
     """
     shown = trainer.progress_bar_callback is not None
     device = trainer.strategy.root_device
+    # Extractor refuses what it does not know.
+    precision = cast(Literal["32-true", "bf16-mixed"], trainer.precision)
     if engine == "ray":
         extractor = Extractor(_model(data, task, ckpt_path), device, precision)
         with _bar(shown) as progress:
@@ -66,9 +66,7 @@ def extract_run(
 
     def work() -> dict[str, Any] | None:
         rank, world = _place(trainer)
-        extractor = Extractor(
-            _model(data, task, ckpt_path), trainer.strategy.root_device, precision
-        )
+        extractor = Extractor(_model(data, task, ckpt_path), device, precision)
         with _bar(shown and rank == 0) as progress:
             return extractor.extract(
                 data,

@@ -262,9 +262,11 @@ class Trainer(L.Trainer):
         on_error: Literal["raise", "absent", "skip"] = "raise",
         engine: Literal["local", "ray"] = "local",
         actors: int = 2,
-        precision: Literal["32-true", "bf16-mixed"] = "32-true",
     ) -> dict[str, Any] | None:
         """Writes features to files that other tools read; goes on where it stopped.
+
+        Computes on the Trainer's device and processes, in its ``precision`` (``32-true`` or
+        ``bf16-mixed``).
 
         Args:
             model: a trained task, or one whose encoders are frozen; not needed with
@@ -284,7 +286,6 @@ class Trainer(L.Trainer):
                 lists it.
             engine: ``ray`` spreads the shards over a pool of Ray actors.
             actors: size of that pool.
-            precision: ``bf16-mixed`` computes in bfloat16 where torch deems it safe.
 
         Returns:
             the manifest, or None while other processes are still at work.
@@ -301,7 +302,6 @@ class Trainer(L.Trainer):
             self._found(ckpt_path, datamodule),
             engine,
             actors,
-            precision,
             what=what,
             split=split,
             format=format,
