@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import datasets
+import numpy as np
 import pandas as pd
 
-from mmfuse.data import ArrayData, FusionDataModule
+from mmfuse.data import ArrayData, FusionDataModule, HFData
+from mmfuse.data.groups import ColumnGroup
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.model import FusionModel, Towers
-from mmfuse.spec import DataSpec
+from mmfuse.recorded import class_path
+from mmfuse.spec import DataSpec, Kind
 
 
 def fitted(data: Any, model: Towers) -> tuple[FusionDataModule, Towers]:
@@ -39,7 +42,13 @@ def fitted(data: Any, model: Towers) -> tuple[FusionDataModule, Towers]:
         model = _only(model, data.spec.modalities)
         data.adopt(DataSpec(model.spec.modalities, targets))
         return data, model
-    values = _columns(data, model)
+    if isinstance(data, datasets.Dataset):
+        if not isinstance(model, FusionModel):
+            model = _only(model, data.column_names)
+        stored = StoredData(data, {m: s.kind for m, s in model.spec.modalities.items()})
+        stored.adopt(model.spec)
+        return stored, model
+    values = _columns(data)
     if not isinstance(model, FusionModel):
         model = _only(model, values)
     known = [m for m in model.modalities if m in values]
@@ -51,6 +60,30 @@ def fitted(data: Any, model: Towers) -> tuple[FusionDataModule, Towers]:
     made = ArrayData(inputs, kinds=kinds, val=0, test=1)
     made.adopt(model.spec)
     return made, model
+
+
+class StoredData(HFData):
+    """A ``datasets.Dataset`` at hand, read where it lies.
+
+    Args:
+        data: the rows.
+        kinds: of the columns that are modalities.
+    """
+
+    def __init__(self, data: datasets.Dataset, kinds: Mapping[str, Kind]) -> None:
+        super().__init__("", {m: ColumnGroup(m, kind) for m, kind in kinds.items()}, val=0, test=1)
+        self._data = data if data._indices is None else data.flatten_indices()
+
+    def settings(self) -> dict[str, Any]:
+        """The data set's own fingerprint tells the content."""
+        return {
+            "class_path": class_path(type(self)),
+            "init_args": {},
+            "fingerprint": self._data._fingerprint,
+        }
+
+    def _open(self) -> tuple[datasets.Dataset, np.ndarray | None]:
+        return self._data, None
 
 
 def _only(model: Towers, names: Iterable[str]) -> Towers:
@@ -71,13 +104,9 @@ def _nothing_in_common(names: Iterable[str], model: Towers) -> UnknownModalityEr
     )
 
 
-def _columns(data: Any, model: Towers) -> Mapping[str, Any]:
+def _columns(data: Any) -> Mapping[str, Any]:
     if isinstance(data, pd.DataFrame):
         return {str(c): data[c].tolist() for c in data.columns}
-    if isinstance(data, datasets.Dataset):
-        # As they are stored: pictures and sounds stay files, which the data layer decodes.
-        stored = data.with_format("arrow")
-        return {c: stored[c][:].to_pylist() for c in data.column_names if c in model.modalities}
     if isinstance(data, Mapping):
         return data
     raise ConfigError(

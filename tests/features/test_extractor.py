@@ -202,6 +202,17 @@ def test_a_frame_and_a_data_set_give_the_same_features(tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+def test_a_data_set_in_another_order_gives_its_own_rows(tmp_path):
+    extractor = Extractor({"a": LinearEncoder(2, out_dim=4)})
+    stored = datasets.Dataset.from_dict({"a": [[1.0, 2.0], None, [3.0, 4.0]]})
+    extractor.extract(stored, tmp_path / "f")
+    extractor.extract(stored.select([2, 1, 0]), tmp_path / "turned")
+    found = [features.load(tmp_path / n)["a"][:] for n in ("f", "turned")]
+    assert found[0] == found[1][::-1]
+    with pytest.raises(ConfigError, match="another plan: data"):
+        extractor.extract(stored.select([2, 1, 0]), tmp_path / "f")
+
+
 def test_encoders_whose_modality_is_not_there_take_no_part(tmp_path):
     extractor = Extractor({"a": MLPEncoder(2, out_dim=4), "b": MLPEncoder(2, out_dim=4)})
     extractor.extract({"a": [[1.0, 2.0]]}, tmp_path / "f")
