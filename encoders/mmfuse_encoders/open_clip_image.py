@@ -47,8 +47,8 @@ class OpenClipImageEncoder(PictureEncoder):
         forward: (B, 3, H, W) -> (B, D), or Tokens (B, T, D)
 
     Raises:
-        ConfigError: an unknown model, tag or layer; layers of different sizes as tokens; a
-            file of another model.
+        ConfigError: an unknown model, tag or layer; layers of different sizes as tokens.
+        CheckpointError: the weights are damaged, or of another model.
         MissingFileError: the weights are neither here nor can they be downloaded.
 
     Reference: Radford et al., "Learning Transferable Visual Models From Natural Language

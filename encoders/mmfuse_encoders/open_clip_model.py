@@ -15,13 +15,13 @@ from torch import nn
 
 from mmfuse.encoder import needs_pretrained_weights
 from mmfuse.errors import ConfigError, MissingFileError
-from mmfuse_encoders.pictures import existing, foreign
-from mmfuse_encoders.pretrained import not_at_hand
+from mmfuse_encoders.pretrained import existing, foreign, not_at_hand
 
 Config = dict[str, Any]
 
 #: Names under which open_clip finds the weights beside the architecture.
-WITH_WEIGHTS = ("hf-hub:", "local-dir:")
+FOLDER = "local-dir:"
+WITH_WEIGHTS = ("hf-hub:", FOLDER)
 #: What is built in the place of the tower that nobody asked for, as small as may be.
 NO_TEXT = {"context_length": 2, "vocab_size": 2, "width": 2, "heads": 1, "layers": 1}
 NO_IMAGE = {"image_size": 2, "patch_size": 2, "width": 2, "head_width": 2, "layers": 1}
@@ -41,7 +41,8 @@ def build(
         tower: ``vision_cfg`` or ``text_cfg``, the part that is wanted.
 
     Raises:
-        ConfigError: an unknown model or tag, or weights of another model.
+        ConfigError: an unknown model or tag.
+        CheckpointError: the weights are damaged, or of another model.
         MissingFileError: a file is not there, or cannot be downloaded.
     """
     if config is not None and not needs_pretrained_weights():
@@ -73,7 +74,7 @@ def tokenizer_of(model: str, config: Config, tower: Any) -> tuple[Any, Config]:
     name = text.get("hf_tokenizer_name")
     if "files" in config or not name:
         with folder_of(config) as folder, _quiet():
-            return open_clip.get_tokenizer(f"local-dir:{folder}"), config
+            return open_clip.get_tokenizer(f"{FOLDER}{folder}"), config
     try:
         with _quiet():
             if model.endswith(".json"):
@@ -112,6 +113,8 @@ def _check(model: str, pretrained: str | None) -> None:
             raise ConfigError(
                 f"pretrained is {pretrained!r}, and {model!r} has its own weights. Leave it out."
             )
+        if model.startswith(FOLDER):
+            _read_folder(model)
         return
     names = open_clip.list_models()
     if _plain(model) not in names:
@@ -154,11 +157,22 @@ def _named(model: str, tag: str | None) -> tuple[nn.Module, Config]:
             force_preprocess_cfg=agreed_preprocessing(model) if tag is None else None,
         )
         return built, open_clip.get_model_config(model if ":" in model else _plain(model))
-    except (OSError, RuntimeError, ValueError) as error:
-        if model.startswith("local-dir:"):
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"{model!r} is no model of open_clip's: {reason:.300}") from error
-        raise not_at_hand(f"open_clip's {model!r} with weights {tag!r}", error) from error
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        raise _reason(model, tag, error) from error
+
+
+def _reason(model: str, tag: str | None, error: Exception) -> Exception:
+    """What is wrong with a model that open_clip could not make."""
+    is_without = str(error).startswith("Required pretrained weights")
+    if model.startswith(FOLDER):
+        _described(_read_folder(model))  # raises where the architecture is to blame
+        if is_without:
+            return MissingFileError(
+                f"{model} has no weights. Put them there as open_clip_model.safetensors."
+            )
+    elif is_without or isinstance(error, OSError) or str(error).startswith("Failed"):
+        return not_at_hand(f"open_clip's {model!r} with weights {tag!r}", error)
+    return foreign(f"{model} with weights {tag!r}" if tag else model, "its architecture", error)
 
 
 def agreed_preprocessing(model: str) -> Config:
@@ -176,6 +190,10 @@ def agreed_preprocessing(model: str) -> Config:
         for k in keys
         if found and k in found[0] and all(other.get(k) == found[0][k] for other in found)
     }
+
+
+def _read_folder(model: str) -> Config:
+    return _read(str(Path(model.removeprefix(FOLDER)) / "open_clip_config.json"))
 
 
 def _read(path: str) -> Config:
@@ -209,7 +227,7 @@ def _described(config: Mapping[str, Any]) -> nn.Module:
     with folder_of(config) as folder:
         try:
             return open_clip.create_model(
-                f"local-dir:{folder}",
+                f"{FOLDER}{folder}",
                 load_weights=False,
                 force_custom_text=True,
                 pretrained_text=False,

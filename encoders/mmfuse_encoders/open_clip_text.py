@@ -48,8 +48,9 @@ class OpenClipTextEncoder(PretrainedEncoder):
         forward: Tokens, values (B, T) long -> (B, D), or Tokens (B, context, D)
 
     Raises:
-        ConfigError: an unknown model, tag or layer; a file of another model; layers of a tower
-            from transformers, for which there is ``TransformersTextEncoder``.
+        ConfigError: an unknown model, tag or layer; layers of a tower from transformers, for which
+            there is ``TransformersTextEncoder``.
+        CheckpointError: the weights are damaged, or of another model.
         MissingFileError: weights or tokenizer are neither here nor can they be downloaded.
         DataError: from ``preprocess``, a row that is not a string.
 

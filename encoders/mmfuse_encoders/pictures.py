@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.errors import ConfigError, DataError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter
@@ -92,26 +91,6 @@ def chosen(layers: Sequence[int], count: int, name: str) -> list[int]:
             f"from 0 to {count - 1}, or from -{count} to -1."
         )
     return [i % count for i in layers]
-
-
-def existing(path: str) -> Path:
-    """A file of weights that is there.
-
-    Raises:
-        MissingFileError: it is not.
-    """
-    if not Path(path).is_file():
-        raise MissingFileError(f"There is no file of weights at {path}. Check `pretrained`.")
-    return Path(path)
-
-
-def foreign(source: str, model: str, reason: Exception) -> ConfigError:
-    """The error for a file that is damaged, or of another model."""
-    what = " ".join(str(reason).split()) or type(reason).__name__
-    return ConfigError(
-        f"{source} holds no weights of {model}: {what:.200}. Give the file of this model, or name "
-        "the model of the file."
-    )
 
 
 def inner_blocks(stages: nn.Module | Sequence[nn.Module]) -> list[nn.Module]:

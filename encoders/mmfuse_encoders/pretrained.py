@@ -7,13 +7,14 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import Encoder, needs_pretrained_weights
-from mmfuse.errors import MissingFileError
+from mmfuse.errors import CheckpointError, MissingFileError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter, Frozen
@@ -114,6 +115,26 @@ def not_at_hand(what: str, reason: Exception) -> MissingFileError:
         f"{what} is neither on this machine nor can it be downloaded ({first:.150}). Download it "
         "where there is a network and copy the folder that HF_HOME names (by default "
         "~/.cache/huggingface) to the same place here, or name local files instead."
+    )
+
+
+def existing(path: str) -> Path:
+    """A file of weights that is there.
+
+    Raises:
+        MissingFileError: it is not.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f"There is no file of weights at {path}. Check the path.")
+    return Path(path)
+
+
+def foreign(source: str, model: str, reason: Exception) -> CheckpointError:
+    """The error for a file that is damaged, or of another model."""
+    what = " ".join(str(reason).split()) or type(reason).__name__
+    return CheckpointError(
+        f"{source} holds no weights of {model}: {what:.200}. Give the file of this model, or name "
+        "the model of the file."
     )
 
 

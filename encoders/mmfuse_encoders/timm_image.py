@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import needs_pretrained_weights
-from mmfuse.errors import ConfigError
+from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter
@@ -17,12 +17,10 @@ from mmfuse_encoders.pictures import (
     PictureEncoder,
     as_tokens,
     chosen,
-    existing,
-    foreign,
     inner_blocks,
     places,
 )
-from mmfuse_encoders.pretrained import fixed_draw, not_at_hand
+from mmfuse_encoders.pretrained import existing, fixed_draw, foreign, not_at_hand
 
 
 class TimmEncoder(PictureEncoder):
@@ -53,8 +51,8 @@ class TimmEncoder(PictureEncoder):
 
     Raises:
         ConfigError: timm is not installed, the model or a layer is unknown, it does not give
-            its layers, the layers have different numbers of places, or the file is of another
-            model.
+            its layers, or the layers have different numbers of places.
+        CheckpointError: the file of weights is damaged, or is of another model.
         MissingFileError: the weights are neither here nor can they be downloaded.
 
     Reference: Wightman, "PyTorch Image Models", 2019, doi:10.5281/zenodo.4414861.
@@ -112,14 +110,19 @@ def _create(
         trunk = timm.create_model(config["architecture"], num_classes=0, **config["arguments"])
         return trunk, dict(config)
     try:
-        trunk = timm.create_model(model, pretrained=pretrained is True, num_classes=0)
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "Unknown model" in str(error):
+        # With its classifier, or timm would load weights of any model without a word.
+        trunk = timm.create_model(model, pretrained=pretrained is True)
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        if str(error).startswith("Unknown model"):
             near = timm.list_models(f"*{model.split('.')[0][:8]}*")[:5]
             raise ConfigError(
                 f"timm has no model {model!r}. Near it: {near}; timm.list_models() names all."
             ) from error
-        raise not_at_hand(f"timm's model {model!r}", error) from error
+        is_absent = str(error).startswith(("Invalid pretrained", "No pretrained", "No suitable"))
+        if is_absent or isinstance(error, OSError | ValueError) or pretrained is not True:
+            raise not_at_hand(f"timm's model {model!r}", error) from error
+        raise foreign(model, "its architecture", error) from error
+    trunk.reset_classifier(0)
     if isinstance(pretrained, str):
         _load(timm, trunk, pretrained)
     data = timm.data.resolve_model_data_config(trunk)
@@ -139,7 +142,7 @@ def _load(timm: Any, trunk: nn.Module, path: str) -> None:
     heads = (names,) if isinstance(names, str) else tuple(names)
     others = [k for k in found.unexpected_keys if not k.startswith(heads)]
     if found.missing_keys or others:
-        raise ConfigError(
+        raise CheckpointError(
             f"{path} is of another model: it lacks {found.missing_keys[:3]} and has {others[:3]} "
             "besides. Name the model that the file was saved from."
         )

@@ -54,7 +54,8 @@ class TorchvisionEncoder(PictureEncoder):
 
     Raises:
         ConfigError: an unknown model, weight or layer; tokens or layers of a network that is
-            no chain of stages; layers of different sizes as tokens; a file of another model.
+            no chain of stages; layers of different sizes as tokens.
+        CheckpointError: the weights are damaged, or of another model.
         MissingFileError: the weights are neither here nor can they be downloaded.
 
     Reference: TorchVision maintainers, "TorchVision: PyTorch's Computer Vision library", 2016,

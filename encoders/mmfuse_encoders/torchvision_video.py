@@ -49,8 +49,9 @@ class TorchvisionVideoEncoder(PretrainedEncoder):
         forward: (B, 3, frames, H, W) -> (B, D), or Tokens (B, T, D)
 
     Raises:
-        ConfigError: torchvision has no such video model or weights, the model does not take so
-            many frames, or the file is damaged or of another model.
+        ConfigError: torchvision has no such video model or weights, or the model does not take so
+            many frames.
+        CheckpointError: the weights are damaged, or of another model.
         MissingFileError: the weights are neither here nor can they be downloaded.
         DataError: from ``preprocess``, a row that is no video, cannot be decoded, or is over
             100 times as long as it is wide.

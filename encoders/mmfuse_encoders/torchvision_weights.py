@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mmfuse.errors import MissingFileError
-from mmfuse_encoders.pictures import existing, foreign
+from mmfuse_encoders.pretrained import existing, foreign
 
 
 def load_weights(network: nn.Module, source: str, head: str, model: str) -> None:
@@ -23,7 +23,7 @@ def load_weights(network: nn.Module, source: str, head: str, model: str) -> None
 
     Raises:
         MissingFileError: no such file, or one that cannot be downloaded.
-        ConfigError: the file is damaged, or is of another model.
+        CheckpointError: the file is damaged, or is of another model.
     """
     try:
         if source.startswith("https://"):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchaudio import models, pipelines
-from torchaudio.pipelines import Wav2Vec2Bundle
 
 from mmfuse.encoder import needs_pretrained_weights
 from mmfuse.errors import ConfigError, MissingFileError
@@ -19,7 +16,7 @@ from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter
 from mmfuse_encoders.masked_norm import masked_group_norm
-from mmfuse_encoders.pretrained import PretrainedEncoder, fixed_draw
+from mmfuse_encoders.pretrained import PretrainedEncoder, existing, fixed_draw, foreign
 from mmfuse_encoders.tokens import sequence
 from mmfuse_encoders.waveform import Waveforms
 
@@ -58,7 +55,8 @@ class Wav2Vec2Encoder(PretrainedEncoder):
         forward: (B, T) or Tokens -> (B, out_dim), or Tokens (B, F, out_dim), about 50 a second
 
     Raises:
-        ConfigError: no such bundle or layer, or weights that do not fit.
+        ConfigError: no such bundle or layer, or a config that makes no model.
+        CheckpointError: the file of weights is damaged, or is of another model.
         MissingFileError: weights that are not there and cannot be downloaded.
         DataError: from ``preprocess``, a row that is not a Sound.
 
@@ -151,8 +149,12 @@ class Wav2Vec2Encoder(PretrainedEncoder):
 
 def _model(bundle: str, weights: str | None, config: Mapping[str, Any] | None) -> Any:
     """The model of torchaudio, with its weights unless a checkpoint brings them."""
+    from torchaudio import models, pipelines
+
     if config is None:
-        known = [n for n in dir(pipelines) if isinstance(getattr(pipelines, n), Wav2Vec2Bundle)]
+        known = [
+            n for n in dir(pipelines) if isinstance(getattr(pipelines, n), pipelines.Wav2Vec2Bundle)
+        ]
         if bundle not in known:
             near = difflib.get_close_matches(bundle, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -160,7 +162,7 @@ def _model(bundle: str, weights: str | None, config: Mapping[str, Any] | None) -
                 f"torchaudio has no such bundle as {bundle!r}.{hint} It has {', '.join(known)}."
             )
         if weights is None and needs_pretrained_weights():
-            return _downloaded(bundle)
+            return _downloaded(bundle, getattr(pipelines, bundle))
         config = getattr(pipelines, bundle)._params
     make = models.wavlm_model if "encoder_num_buckets" in config else models.wav2vec2_model
     try:
@@ -176,12 +178,11 @@ def _model(bundle: str, weights: str | None, config: Mapping[str, Any] | None) -
                 "Wav2Vec2Encoder: config names an architecture, not its weights. Give weights, a "
                 "file with the model's state dict."
             )
-        _load(model, Path(weights))
+        _load(model, weights)
     return model
 
 
-def _downloaded(name: str) -> Any:
-    bundle = getattr(pipelines, name)
+def _downloaded(name: str, bundle: Any) -> Any:
     try:
         model = bundle.get_model(dl_kwargs={"map_location": "cpu", "weights_only": True})
     except OSError as error:
@@ -191,24 +192,20 @@ def _downloaded(name: str) -> Any:
             f"downloaded: {error}. Put {file} of torchaudio's models there, or set TORCH_HOME to "
             "the folder whose hub/checkpoints has it, or give its path as weights."
         ) from error
+    except Exception as error:  # damaged bytes raise whatever their reader trips over
+        raise foreign(f"{torch.hub.get_dir()}/checkpoints", name, error) from error
     return getattr(model, "model", model)  # without the wrapper that scales a whole batch at once
 
 
-def _load(model: nn.Module, file: Path) -> None:
-    if not file.is_file():
-        raise MissingFileError(
-            f"Wav2Vec2Encoder: there is no file {file}. Give the path of a model's state dict."
-        )
+def _load(model: nn.Module, path: str) -> None:
+    file = existing(path)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         # The readout for speech recognition is not used, and published ones differ in shape.
         own = {k: v for k, v in model.state_dict().items() if k.startswith("aux.")}
         model.load_state_dict({k: v for k, v in state.items() if not k.startswith("aux.")} | own)
     except Exception as error:  # damaged bytes raise whatever their reader trips over
-        raise ConfigError(
-            f"Wav2Vec2Encoder: {file} does not hold the state dict of this architecture: "
-            f"{error}. Give the bundle or config that it belongs to."
-        ) from error
+        raise foreign(path, "this bundle or config", error) from error
 
 
 def _trim(model: Any, layer: int) -> None:

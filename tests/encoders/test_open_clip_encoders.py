@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 import mmfuse
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.model import FusionModel
 from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
@@ -433,13 +433,40 @@ def test_a_tag_that_is_not_here_says_what_to_download_and_where_to_put_it(offlin
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path, folders):
-    with pytest.raises(ConfigError, match=r"is no model of open_clip's"):
+    with pytest.raises(MissingFileError, match=r"no description of a model at .*open_clip_config"):
         OpenClipImageEncoder(IMAGE, f"local-dir:{tmp_path}")
     shutil.copy(folders["vit"] / "open_clip_config.json", tmp_path)
-    with pytest.raises(ConfigError, match=r"is no model of open_clip's.*could not be loaded"):
+    with pytest.raises(MissingFileError, match=r"has no weights. Put them there"):
         OpenClipImageEncoder(IMAGE, f"local-dir:{tmp_path}")
     with pytest.raises(ConfigError, match="has its own weights"):
         OpenClipImageEncoder(IMAGE, f"local-dir:{tmp_path}", "laion2b_s34b_b79k")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", "resnet"])
+def test_weights_in_a_folder_that_are_damaged_or_of_another_model_are_refused(
+    tmp_path, folders, content
+):
+    shutil.copy(folders["vit"] / "open_clip_config.json", tmp_path)
+    file = tmp_path / "open_clip_model.safetensors"
+    if isinstance(content, str):
+        shutil.copy(folders[content] / file.name, file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="holds no weights of its architecture"):
+        OpenClipImageEncoder(IMAGE, f"local-dir:{tmp_path}")
+
+
+def test_weights_of_the_hub_that_are_damaged_are_refused(tmp_path, folders, monkeypatch):
+    config = json.loads((folders["vit"] / "open_clip_config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(b"nonsense")
+    monkeypatch.setattr(open_clip.factory, "_get_hf_config", lambda *_, **__: config)
+    monkeypatch.setattr(
+        open_clip.factory,
+        "download_pretrained_from_hf",
+        lambda *_, **__: str(tmp_path / "model.safetensors"),
+    )
+    with pytest.raises(CheckpointError, match="hf-hub:owner/clip holds no weights"):
+        OpenClipImageEncoder(IMAGE, "hf-hub:owner/clip")
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "{", '{"embed_dim": 3}'])
@@ -455,17 +482,21 @@ def test_an_impossible_architecture_is_refused(tmp_path):
     path.write_text(json.dumps(architecture({"nonsense": 1})))
     with pytest.raises(ConfigError, match=r"cannot build the model described.*nonsense"):
         OpenClipImageEncoder(IMAGE, str(path))
+    content = {"model_cfg": architecture({"nonsense": 1})}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=r"cannot build the model described.*nonsense"):
+        OpenClipImageEncoder(IMAGE, f"local-dir:{tmp_path}")
 
 
 def test_weights_of_another_model_and_files_that_hold_none_are_refused(folders, tmp_path):
     path = tmp_path / "own.json"
     path.write_text(json.dumps(architecture({"width": 32})))
-    with pytest.raises(ConfigError, match="holds no weights of this open_clip model"):
+    with pytest.raises(CheckpointError, match="holds no weights of this open_clip model"):
         OpenClipImageEncoder(IMAGE, str(path), str(folders["vit"] / "open_clip_model.safetensors"))
     for content in (b"", b"nonsense", b"PK\x03\x04" + bytes(100)):
         broken = tmp_path / "broken.pt"
         broken.write_bytes(content)
-        with pytest.raises(ConfigError, match="holds no weights of this open_clip model"):
+        with pytest.raises(CheckpointError, match="holds no weights of this open_clip model"):
             OpenClipImageEncoder(IMAGE, str(path), str(broken))
 
 

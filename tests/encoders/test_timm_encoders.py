@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import mmfuse
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError, MissingFileError
+from mmfuse.errors import CheckpointError, ConfigError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.model import FusionModel
 from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
@@ -160,16 +160,28 @@ def test_it_keeps_an_encoders_promises(name, options):
     check_encoder(TimmEncoder, model=name, **options)
 
 
+@pytest.mark.parametrize("content", [b"nonsense", "test_convnext"])
+def test_weights_in_a_folder_that_are_damaged_or_of_another_model_are_refused(tmp_path, content):
+    timm.models.save_for_hf(random_model("test_vit"), tmp_path, safe_serialization=True)
+    file = tmp_path / "model.safetensors"
+    if isinstance(content, str):
+        save_file(random_model(content).state_dict(), file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(CheckpointError, match="holds no weights of its architecture"):
+        TimmEncoder(IMAGE, f"local-dir:{tmp_path}", True)
+
+
 def test_names_and_files_that_cannot_be_used_are_refused(files, tmp_path):
     with pytest.raises(ConfigError, match=r"timm has no model 'resnet_18'.*timm\.list_models"):
         TimmEncoder(IMAGE, "resnet_18")
     with pytest.raises(MissingFileError, match="no file of weights"):
         TimmEncoder(IMAGE, "test_vit", str(tmp_path / "absent.pth"))
-    with pytest.raises(ConfigError, match="is of another model: it lacks"):
+    with pytest.raises(CheckpointError, match="is of another model: it lacks"):
         TimmEncoder(IMAGE, "test_vit", files["test_convnext"])
     for content in (b"", b"nonsense", b"PK\x03\x04" + bytes(100), b"x" * 9):
         (tmp_path / "broken.pth").write_bytes(content)
-        with pytest.raises(ConfigError, match="holds no weights of this model"):
+        with pytest.raises(CheckpointError, match="holds no weights of this model"):
             TimmEncoder(IMAGE, "test_vit", str(tmp_path / "broken.pth"))
 
 

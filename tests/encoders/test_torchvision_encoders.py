@@ -11,7 +11,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 import mmfuse
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.model import FusionModel
 from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
@@ -250,11 +250,11 @@ def test_names_that_nobody_has_are_refused_with_those_that_are_near():
 def test_files_that_are_absent_damaged_or_of_another_model_are_refused(classifiers, tmp_path):
     with pytest.raises(MissingFileError, match="no file of weights"):
         TorchvisionEncoder(IMAGE, "resnet18", str(tmp_path / "absent.pth"))
-    with pytest.raises(ConfigError, match="holds no weights of resnet18"):
+    with pytest.raises(CheckpointError, match="holds no weights of resnet18"):
         TorchvisionEncoder(IMAGE, "resnet18", classifiers["convnext_tiny"][1])
     for content in (b"", b"nonsense", b"PK\x03\x04" + bytes(100)):
         (tmp_path / "broken.pth").write_bytes(content)
-        with pytest.raises(ConfigError, match="holds no weights of resnet18"):
+        with pytest.raises(CheckpointError, match="holds no weights of resnet18"):
             TorchvisionEncoder(IMAGE, "resnet18", str(tmp_path / "broken.pth"))
 
 

@@ -14,7 +14,7 @@ from torchvision.transforms._presets import VideoClassification
 
 import mmfuse
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
-from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.media import Video
 from mmfuse.recorded import describe
@@ -319,7 +319,7 @@ def test_weights_that_cannot_be_downloaded_say_where_to_put_them(tiny, tmp_path,
 def test_a_file_that_holds_no_weights_of_the_model_is_refused(tiny, tmp_path, content):
     file = tmp_path / "odd.pth"
     file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
-    with pytest.raises(ConfigError, match=r"odd\.pth"):
+    with pytest.raises(CheckpointError, match=r"odd\.pth"):
         video_encoder("tiny", weights=str(file))
 
 

@@ -11,7 +11,7 @@ from torchaudio.pipelines import Wav2Vec2Bundle
 import mmfuse
 from mmfuse import DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError, DataError, MissingFileError
+from mmfuse.errors import CheckpointError, ConfigError, DataError, MissingFileError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.media import Sound
 from mmfuse.testing import check_encoder
@@ -175,6 +175,20 @@ def test_without_a_network_it_says_where_the_weights_must_be(tmp_path, monkeypat
     assert str(tmp_path) in str(found.value)
 
 
+def test_a_bundle_whose_file_is_damaged_or_of_another_is_refused(tmp_path, monkeypatch):
+    bundle = Wav2Vec2Bundle("tiny.pth", BASE, RATE, False, "Wav2Vec2")
+    monkeypatch.setattr(pipelines, "TINY", bundle, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / "tiny.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(theirs(LARGE).state_dict(), file)
+    with pytest.raises(CheckpointError, match="checkpoints holds no weights of TINY"):
+        Wav2Vec2Encoder(AUDIO, "TINY")
+    file.write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match="checkpoints holds no weights of TINY"):
+        Wav2Vec2Encoder(AUDIO, "TINY")
+
+
 def model_of(encoder: Wav2Vec2Encoder) -> FusionModel:
     spec = DataSpec({"sound": AUDIO}, {"y": TargetSpec("regression")})
     fusion = ConcatFusion({"sound": encoder.out_dim}, out_dim=3)
@@ -254,9 +268,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     torch.save(theirs(BASE).state_dict(), tmp_path / "model.pt")
     (tmp_path / "damaged.pt").write_bytes(b"no weights")
     for file, config in (("model.pt", LARGE), ("damaged.pt", BASE)):
-        with pytest.raises(ConfigError, match=f"{file} does not hold the state dict"):
+        with pytest.raises(CheckpointError, match=f"{file} holds no weights"):
             Wav2Vec2Encoder(AUDIO, weights=str(tmp_path / file), config=config)
-    with pytest.raises(MissingFileError, match="there is no file"):
+    with pytest.raises(MissingFileError, match="There is no file"):
         Wav2Vec2Encoder(AUDIO, weights=str(tmp_path / "nowhere.pt"), config=BASE)
 
 
