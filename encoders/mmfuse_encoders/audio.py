@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchaudio import functional as A
 
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
@@ -170,6 +169,8 @@ class LogMel(nn.Module):
     bank: Tensor
 
     def __init__(self, rate: int, mels: int, window: float, hop: float) -> None:
+        from torchaudio.functional import melscale_fbanks
+
         super().__init__()
         length, self.hop = round(rate * window), round(rate * hop)
         if min(length, self.hop, mels) < 1:
@@ -180,7 +181,7 @@ class LogMel(nn.Module):
         self.points = 1 << (length - 1).bit_length()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of empty bands, which are refused
-            bank = A.melscale_fbanks(self.points // 2 + 1, 0.0, rate / 2, mels, rate)
+            bank = melscale_fbanks(self.points // 2 + 1, 0.0, rate / 2, mels, rate)
         if not bank.any(dim=0).all():
             raise ConfigError(
                 f"A window of {window} s at {rate} samples a second cannot tell {mels} mels "
@@ -191,12 +192,14 @@ class LogMel(nn.Module):
 
     def forward(self, x: Tensor | Tokens) -> Tokens:
         """The frames of each row."""
+        from torchaudio.functional import spectrogram
+
         given = sequence(x)
         samples = given.values.to(torch.promote_types(given.values.dtype, torch.float32))
         mask = given.mask[:, :: self.hop]
         # A power can exceed what half precision holds.
         with torch.autocast(samples.device.type, enabled=False):
-            power = A.spectrogram(
+            power = spectrogram(
                 samples,
                 pad=0,
                 window=self.window.to(samples.dtype),

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import torch
-from sklearn.utils import murmurhash3_32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -113,6 +112,8 @@ class HashedNgramEncoder(Encoder):
                 f"HashedNgramEncoder takes strings, found {type(text).__name__}: {text!r:.60}. "
                 "Declare another kind, or turn the column into text."
             )
+        from sklearn.utils import murmurhash3_32  # takes seconds, and brings pandas and scipy
+
         count = self.buckets - FIRST
         grams = islice(self._ngrams(WORD.findall(text.lower())), self.max_tokens)
         return [murmurhash3_32(g, positive=True) % count + FIRST for g in grams] or [NOTHING]

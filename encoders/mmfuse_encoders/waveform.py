@@ -6,15 +6,17 @@ import functools
 import logging
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import Resample
 
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.media import Sound
 from mmfuse.tokens import Tokens
+
+if TYPE_CHECKING:
+    from torchaudio.transforms import Resample
 
 # A kernel holds about the product of both sides of the ratio. Every pair of usual rates has a
 # smaller product than this; others are approximated, by less than one part in a thousand.
@@ -100,4 +102,6 @@ def ratio(rate: int, own: int) -> tuple[int, int]:
 @functools.lru_cache(maxsize=16)
 def resampler(up: int, down: int) -> Resample:
     """Band-limited resampling by ``up / down``; its kernel is made once."""
+    from torchaudio.transforms import Resample
+
     return Resample(down, up)
