@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,6 +17,7 @@ from mmfuse import checkpoint
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.features import Extractor
+from mmfuse.features.columns import TOKENS
 from mmfuse.model import Towers
 from mmfuse.store.folder import FeatureFolder
 from mmfuse.tasks import SupervisedTask
@@ -54,11 +55,11 @@ def extract_run(
         ConfigError: nothing trained to extract with, or as ``Extractor.extract``.
     """
     shown = trainer.progress_bar_callback is not None
-    device = trainer.strategy.root_device
+    device, what = trainer.strategy.root_device, options.get("what")
     # Extractor refuses what it does not know.
     precision = cast(Literal["32-true", "bf16-mixed"], trainer.precision)
     if engine == "ray":
-        extractor = Extractor(_model(data, task, ckpt_path), device, precision)
+        extractor = Extractor(_model(data, task, ckpt_path, what), device, precision)
         with _bar(shown) as progress:
             options |= {"engine": engine, "actors": actors}
             manifest = extractor.extract(data, folder, progress=progress, **options)
@@ -66,7 +67,7 @@ def extract_run(
 
     def work() -> dict[str, Any] | None:
         rank, world = _place(trainer)
-        extractor = Extractor(_model(data, task, ckpt_path), device, precision)
+        extractor = Extractor(_model(data, task, ckpt_path, what), device, precision)
         with _bar(shown and rank == 0) as progress:
             return extractor.extract(
                 data,
@@ -88,7 +89,12 @@ def extract_run(
     return _told(manifest, folder, shown and trainer.is_global_zero)
 
 
-def _model(data: FusionDataModule, task: L.LightningModule | None, ckpt_path: str | None) -> Towers:
+def _model(
+    data: FusionDataModule,
+    task: L.LightningModule | None,
+    ckpt_path: str | None,
+    what: Sequence[str] | None,
+) -> Towers:
     """A checkpoint's model, a trained task's, or the frozen encoders that a task names."""
     if ckpt_path is not None:
         return checkpoint.load(ckpt_path)
@@ -97,11 +103,16 @@ def _model(data: FusionDataModule, task: L.LightningModule | None, ckpt_path: st
     if task.model is not None:
         return task.model
     towers = task.towers(data.spec)
-    if learning := [m for m, e in towers.encoders.items() if not e.frozen]:
+    if what is not None:
+        named = [m for m in towers.modalities if {m, m + TOKENS} & set(what)]
+        towers = towers.only(named) if named else towers
+    learning = [m for m, e in towers.encoders.items() if not e.frozen]
+    if learning:
+        frozen = [m for m in towers.modalities if m not in learning]
         raise ConfigError(
             f"The encoders of {learning} have not been trained. Give a checkpoint, such as "
-            "--ckpt_path=best, or encoders with nothing left to learn (pretrained, with no "
-            "out_dim)."
+            "--ckpt_path=best; or name those with nothing left to learn (frozen, or pretrained "
+            f"with no out_dim) with --what; here {frozen or 'none'}."
         )
     return towers
 

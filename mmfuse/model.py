@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -72,6 +72,12 @@ class Towers(nn.Module):
     def of(cls, encoders: Mapping[str, Encoder]) -> Towers:
         """Encoders alone, for the input that each was built for."""
         return cls(DataSpec({m: e.spec for m, e in encoders.items()}), encoders)
+
+    def only(self, modalities: Sequence[str]) -> Towers:
+        """The same encoders, of these modalities alone and without a fusion."""
+        spec = DataSpec({m: self.spec.modalities[m] for m in modalities})
+        towers = Towers(spec, {m: cast(Encoder, self.encoders[m]) for m in modalities})
+        return towers.train(self.training)
 
     @property
     def preprocess(self) -> dict[str, Callable[[Any], RawInput]]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 from torch import Tensor
 
 from mmfuse.encoder import Encoder
 from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.features.fingerprint import of_encoder
-from mmfuse.recorded import factory
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.store import FeatureFolder
 from mmfuse.tokens import Tokens
@@ -42,31 +40,37 @@ class CachedEncoder(Encoder):
         return Tokens(x, x.new_ones(x.shape[:2]).bool())
 
 
-def in_place_of_encoders(
-    encoders: Mapping[str, Any] | None, cached: Mapping[str, str]
-) -> Mapping[str, Any] | None:
-    """The encoders with ``CachedEncoder`` where the data holds features in place of raw rows.
+def raw_spec(spec: DataSpec, cached: Mapping[str, str]) -> DataSpec:
+    """What the data looked like before features took the place of raw modalities.
 
     Args:
-        encoders: as ``build_model`` takes them.
+        spec: of the data with features.
+        cached: the folder of each modality that is cached.
+    """
+    before = {
+        m: DataSpec.from_dict(FeatureFolder(path).manifest()["spec"]).modalities[m]
+        for m, path in cached.items()
+    }
+    return replace(spec, modalities={**spec.modalities, **before})
+
+
+def in_place_of(
+    encoders: Mapping[str, Encoder], spec: DataSpec, cached: Mapping[str, str]
+) -> dict[str, Encoder]:
+    """The encoders with ``CachedEncoder`` where the data hold features in place of raw rows.
+
+    Args:
+        encoders: built for the raw rows.
+        spec: of the data with features.
         cached: the folder of each modality that is cached.
 
     Raises:
-        ConfigError: no encoder is named for the modality, or it is not frozen.
+        ConfigError: an encoder is not frozen, or gives tokens of which the folder has the mean.
         CheckpointError: the features were made by another encoder.
     """
-    if not cached:
-        return encoders
-    found = dict(encoders or {})
+    found = dict(encoders)
     for m, path in cached.items():
-        if m not in found:
-            raise ConfigError(
-                f"Modality {m!r} is cached in {path}, and no encoder is named for it. Name the "
-                "one that made the features."
-            )
-        manifest = FeatureFolder(path).manifest()
-        raw = DataSpec.from_dict(manifest["spec"]).modalities[m]
-        encoder = factory(Encoder, found[m])(raw)
+        manifest, encoder = FeatureFolder(path).manifest(), encoders[m]
         made_by = manifest["encoders"][m]["fingerprint"]
         if not encoder.frozen:
             raise ConfigError(
@@ -84,5 +88,5 @@ def in_place_of_encoders(
                 f"The encoder of {m!r} gives tokens, and {path} holds their mean alone. Extract "
                 f"{m}.tokens too."
             )
-        found[m] = partial(CachedEncoder, fingerprint=made_by)
+        found[m] = CachedEncoder(spec.modalities[m], made_by)
     return found

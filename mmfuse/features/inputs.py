@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import datasets
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 
 from mmfuse.data import ArrayData, FusionDataModule, HFData
 from mmfuse.data.groups import ColumnGroup
-from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.model import FusionModel, Towers
 from mmfuse.recorded import class_path
@@ -91,10 +90,7 @@ def _only(model: Towers, names: Iterable[str]) -> Towers:
     kept = [m for m in model.modalities if m in set(names)]
     if not kept:
         raise _nothing_in_common(names, model)
-    if len(kept) == len(model.modalities):
-        return model
-    spec = DataSpec({m: model.spec.modalities[m] for m in kept})
-    return Towers(spec, {m: cast(Encoder, model.encoders[m]) for m in kept}).eval()
+    return model if len(kept) == len(model.modalities) else model.only(kept)
 
 
 def _nothing_in_common(names: Iterable[str], model: Towers) -> UnknownModalityError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.features.cached import in_place_of, raw_spec
 from mmfuse.fusion.base import Fusion
 from mmfuse.model import FusionModel
 from mmfuse.recorded import factory
@@ -35,6 +36,7 @@ def build_model(
     spec: DataSpec,
     encoders: Mapping[str, EncoderFactory | str | Mapping[str, Any]] | None,
     fusion: FusionFactory | str | Mapping[str, Any],
+    cached: Mapping[str, str] | None = None,
 ) -> FusionModel:
     """Encoders for the modalities of ``spec``, then the fusion for their widths.
 
@@ -43,12 +45,19 @@ def build_model(
         encoders: for each modality a class, a partial, a name, or class_path and init_args;
             None takes the default of each kind. The fusion order is this mapping's.
         fusion: likewise.
+        cached: the folder of each modality whose extracted features are in ``spec`` in place
+            of raw rows; its encoder is built too, and compared with the one that made them.
 
     Raises:
         UnknownModalityError: encoders and data name different modalities.
-        ConfigError: a name that means nothing, or options that a class refuses.
+        ConfigError: a name that means nothing, options that a class refuses, or features for
+            an encoder that learns.
+        CheckpointError: features of another encoder.
     """
-    built = build_encoders(spec, encoders)
+    if cached:
+        built = in_place_of(build_encoders(raw_spec(spec, cached), encoders), spec, cached)
+    else:
+        built = build_encoders(spec, encoders)
     dims = {m: e.out_dim for m, e in built.items()}
     return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
 

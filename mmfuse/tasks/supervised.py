@@ -14,7 +14,6 @@ from mmfuse.batch import Batch
 from mmfuse.checkpoint import describe_run, require_same_model
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
-from mmfuse.features.cached import in_place_of_encoders
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout, RowFacts
 from mmfuse.model import FusionModel, Output, Towers
@@ -121,8 +120,7 @@ class SupervisedTask(L.LightningModule):
                 "trainer.fit(task, datamodule=ArrayData(inputs, target)), not loaders."
             )
         if self.model is None:
-            encoders = in_place_of_encoders(self._encoders, data.cached)
-            self.build(build_model(data.spec, encoders, self._fusion))
+            self.build(build_model(data.spec, self._encoders, self._fusion, data.cached))
         assert self.model is not None
         data.attach(self.model.preprocess)
         self._metrics = {split: Scores.metrics(self.model.spec, split) for split in ("val", "test")}

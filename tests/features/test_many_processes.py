@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -72,6 +73,21 @@ def test_untrained_encoders_are_refused(folder, capsys):
     assert main(["extract", "--config", "config.yaml", "--out", "f"]) == 2
     assert "have not been trained" in capsys.readouterr().err
     assert not Path("f").exists()
+
+
+def test_a_frozen_encoder_among_others_needs_no_checkpoint(folder, capsys):
+    words = ["--config", "config.yaml", "--model.encoders.b=LinearEncoder"]
+    frozen = """{class_path: MLPEncoder, init_args: {frozen: true}}"""
+    words += [f"--model.encoders.a={frozen}"]
+    assert main(["extract", *words, "--out", "f"]) == 2
+    assert "here ['a']" in capsys.readouterr().err
+    assert main(["extract", *words, "--out", "f", "--what=[a]"]) == 0
+    assert features.load("f").column_names == ["row", "split", "a", "target.y"]
+    run = ["--trainer.max_epochs=2", "--trainer.default_root_dir"]
+    assert main(["fit", *words, *run, "raw"]) == 0
+    assert main(["fit", *words, *run, "fast", "--data.init_args.cached={a: f}"]) == 0
+    raw, fast = (pd.read_csv(f"{n}/version_0/metrics.csv") for n in ("raw", "fast"))
+    pd.testing.assert_frame_equal(raw, fast, rtol=1e-4)
 
 
 def test_another_checkpoint_does_not_mix_with_what_is_there(folder, capsys):
