@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,18 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfuse.errors import ConfigError, DataError
+from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 from mmfuse_encoders.adapters import Adapter
+from mmfuse_encoders.huggingface import blocks_of
 from mmfuse_encoders.open_clip_model import build, has_random_weights, tokenizer_of
 from mmfuse_encoders.pictures import chosen
 from mmfuse_encoders.pretrained import PretrainedEncoder, fixed_draw
+from mmfuse_encoders.strings import CutTexts, checked
 
-_log = logging.getLogger(__name__)
 
-
-class OpenClipTextEncoder(PretrainedEncoder):
+class OpenClipTextEncoder(CutTexts, PretrainedEncoder):
     """The text tower of an open_clip model.
 
     The vector is ``encode_text`` of the model: projected into the space shared with pictures,
@@ -81,10 +80,9 @@ class OpenClipTextEncoder(PretrainedEncoder):
         # transformers' tokenizers say what pads; open_clip's own has no such token, and 0.
         self._hugging_face = getattr(self._tokenizer, "tokenizer", None)
         self._pad = getattr(self._hugging_face, "pad_token_id", None) or 0
-        self.texts = self.texts_cut = 0
         self.tokens = tokens
         is_own = hasattr(tower, "token_embedding")
-        blocks = tower.transformer.resblocks if is_own else _blocks(tower)
+        blocks = tower.transformer.resblocks if is_own else blocks_of(tower)
         if layers and not is_own:
             raise ConfigError(
                 f"The text tower of {model} is one of transformers. Leave `layers` empty, or use "
@@ -106,8 +104,8 @@ class OpenClipTextEncoder(PretrainedEncoder):
 
     def preprocess(self, raw: Any) -> Tokens:
         """Each text's tokens by number, padded to the context's length."""
-        texts = [_checked(text) for text in raw]
-        self._count([self._is_too_long(text) for text in texts])
+        texts = [checked(text, i, type(self).__name__) for i, text in enumerate(raw)]
+        self._count([self._is_too_long(text) for text in texts], self._length)
         ids = self._tokenizer(texts)
         if self._hugging_face is None:
             # Its padding is a token of its own too, so the end of the text tells.
@@ -133,19 +131,6 @@ class OpenClipTextEncoder(PretrainedEncoder):
         clean = self._tokenizer.clean_fn(text)
         found = self._hugging_face(clean, add_special_tokens=not is_clips, verbose=False)
         return len(found.input_ids) + 3 * is_clips > self._length
-
-    def _count(self, is_cut: list[bool]) -> None:
-        cut = sum(is_cut)
-        if cut and not self.texts_cut:
-            _log.warning(
-                "%d of %d texts have more than %d tokens and were cut; of later ones, texts_cut "
-                "alone tells. Split the texts, or use a model with a longer context.",
-                cut,
-                len(is_cut),
-                self._length,
-            )
-        self.texts += len(is_cut)
-        self.texts_cut += cut
 
     def features(self, x: Tokens) -> Tensor | Tokens:
         """The tower's vector or states."""
@@ -179,25 +164,3 @@ class OpenClipTextEncoder(PretrainedEncoder):
         if tower.cls_emb is not None or tower.pool_type == "none":
             return Tokens(states, mask).pooled()
         return text_global_pool(states, ids, tower.pool_type, tower.eos_id)
-
-
-def _checked(text: Any) -> str:
-    if not isinstance(text, str):
-        raise DataError(
-            f"OpenClipTextEncoder takes strings, found {type(text).__name__}: {text!r:.60}. "
-            "Declare another kind, or turn the column into text."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"A text holds half a character ({error.reason}): {text!r:.60}. Mend it, or mark the "
-            "row absent."
-        ) from error
-    return text
-
-
-def _blocks(tower: nn.Module) -> list[nn.Module]:
-    """The layers of a tower of transformers: its longest list of modules."""
-    lists = [m for m in tower.modules() if isinstance(m, nn.ModuleList)]
-    return list(max(lists, key=len, default=[]))

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfuse.encoder import Encoder
-from mmfuse.errors import ConfigError, DataError
+from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
+from mmfuse_encoders.strings import checked
 
 # Buckets with a meaning of their own; n-grams share the others.
 PADDING, NOTHING, FIRST = 0, 1, 2
@@ -102,16 +103,12 @@ class HashedNgramEncoder(Encoder):
 
     def preprocess(self, raw: Any) -> Tokens:
         """Bucket numbers of each text's n-grams, padded to the longest."""
-        found = [torch.tensor(self._ids(text)) for text in raw]
+        texts = [checked(text, i, type(self).__name__) for i, text in enumerate(raw)]
+        found = [torch.tensor(self._ids(text)) for text in texts]
         ids = nn.utils.rnn.pad_sequence(found, batch_first=True, padding_value=PADDING)
         return Tokens(ids, ids != PADDING)
 
-    def _ids(self, text: Any) -> list[int]:
-        if not isinstance(text, str):
-            raise DataError(
-                f"HashedNgramEncoder takes strings, found {type(text).__name__}: {text!r:.60}. "
-                "Declare another kind, or turn the column into text."
-            )
+    def _ids(self, text: str) -> list[int]:
         from sklearn.utils import murmurhash3_32  # takes seconds, and brings pandas and scipy
 
         count = self.buckets - FIRST

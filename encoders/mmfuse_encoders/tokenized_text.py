@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
@@ -12,14 +11,13 @@ from mmfuse.errors import CheckpointError, ConfigError, DataError
 from mmfuse.tokens import Tokens
 from mmfuse_encoders import huggingface
 from mmfuse_encoders.pretrained import PretrainedEncoder
-
-log = logging.getLogger(__name__)
+from mmfuse_encoders.strings import CutTexts, checked
 
 #: Tokens kept of a text unless asked for more, as cost grows with the square of the length.
 LONGEST = 512
 
 
-class TokenizedTextEncoder(PretrainedEncoder):
+class TokenizedTextEncoder(CutTexts, PretrainedEncoder):
     """Base of encoders whose texts are numbered by a tokenizer of Hugging Face.
 
     A subclass calls ``_tokenize`` in its constructor, and writes ``features``.
@@ -27,8 +25,6 @@ class TokenizedTextEncoder(PretrainedEncoder):
     Attributes:
         tokenizer: the model's own (``tokenizers.Tokenizer``).
         max_tokens: longest text, special tokens included.
-        texts: how many texts this process has seen.
-        texts_cut: how many of them were longer.
     """
 
     kinds = frozenset({"text"})
@@ -61,14 +57,13 @@ class TokenizedTextEncoder(PretrainedEncoder):
         # What stands at the end is cut, whichever end the model's authors chose.
         tokenizer.enable_truncation(max_tokens)
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
-        self.texts = self.texts_cut = 0
         # Positions of RoBERTa and its kin are counted over tokens that are not this one.
         self._padding = max(network.config.pad_token_id or 0, 0)
 
     def preprocess(self, raw: Any) -> Tokens:
         """Each text's tokens by number, padded at the end to the longest."""
         found = [self._encoded(i, text) for i, text in enumerate(raw)]
-        self._count([bool(f.overflowing) for f in found])
+        self._count([bool(f.overflowing) for f in found], self.max_tokens)
         rows = [torch.tensor(f.ids) for f in found]
         ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self._padding)
         lengths = torch.tensor([len(row) for row in rows])
@@ -83,29 +78,11 @@ class TokenizedTextEncoder(PretrainedEncoder):
         }
 
     def _encoded(self, row: int, text: Any) -> Any:
-        if not isinstance(text, str):
-            raise DataError(
-                f"{type(self).__name__} takes strings, found {type(text).__name__} in row "
-                f"{row}: {text!r:.60}. Declare another kind, or turn the column into text."
-            )
         # One text at a time: threads of its own would not survive the fork of a data worker.
-        found = self.tokenizer.encode(text)
+        found = self.tokenizer.encode(checked(text, row, type(self).__name__))
         if not found.ids:
             raise DataError(
                 f"{type(self).__name__}: the text in row {row} has no token: {text!r:.60}. "
                 "Fill it, or mark the row absent."
             )
         return found
-
-    def _count(self, is_cut: list[bool]) -> None:
-        cut = sum(is_cut)
-        if cut and not self.texts_cut:
-            log.warning(
-                "%d of %d texts have more than %d tokens and were cut; of later ones, texts_cut "
-                "alone tells. Raise max_tokens if the model allows it, or split the texts.",
-                cut,
-                len(is_cut),
-                self.max_tokens,
-            )
-        self.texts += len(is_cut)
-        self.texts_cut += cut

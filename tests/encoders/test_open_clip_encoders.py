@@ -242,7 +242,7 @@ def test_texts_that_are_cut_are_counted_and_told_once(folders, caplog):
     assert (encoder.texts, encoder.texts_cut) == (6, 3)
     assert [r.getMessage() for r in caplog.records] == [
         "2 of 3 texts have more than 12 tokens and were cut; of later ones, texts_cut alone tells. "
-        "Split the texts, or use a model with a longer context."
+        "Split the texts, or use a model that takes longer ones."
     ]
 
 

@@ -115,6 +115,8 @@ def test_text_encoder_learns_a_word(learns):
 def test_what_is_no_string_is_refused():
     with pytest.raises(DataError, match="takes strings, found bytes"):
         make().preprocess(["fine", b"not fine"])
+    with pytest.raises(DataError, match="row 1 holds half a character"):
+        make().preprocess(["fine", "not \ud800 fine"])
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,8 @@ def test_an_empty_text_is_its_special_tokens(bert, gpt2):
 def test_a_row_that_is_no_text_is_refused(bert):
     with pytest.raises(DataError, match="found NoneType in row 1"):
         make(bert).preprocess(["a", None])
+    with pytest.raises(DataError, match="row 1 holds half a character"):
+        make(bert).preprocess(["a", "b \ud800"])
 
 
 def test_cut_texts_are_counted_and_told_once(bert, caplog):
