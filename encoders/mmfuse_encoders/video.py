@@ -48,7 +48,9 @@ def require_videos(encoder: Encoder, frames: int) -> None:
 
 
 class FramePoolEncoder(Encoder):
-    """Mean over the frames of what an encoder of pictures makes of each::
+    """Mean over the frames of what an encoder of pictures makes of each.
+
+    With F frames::
 
         z = 1/F sum_f image(frame_f)
 
