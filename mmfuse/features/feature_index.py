@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -156,6 +157,8 @@ class ExactIndex(FeatureIndex):
 
 def _tensor(value: Any) -> Tensor:
     try:
+        if isinstance(value, np.ndarray) and not value.flags.writeable:
+            value = value.copy()  # pandas hands out such arrays, which torch warns of
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"A query is no tensor and becomes none: {error}.") from error

@@ -13,7 +13,7 @@ from mmfuse.spec import Kind, ModalitySpec
 
 
 def _model_and_weights(name: str, weights: str) -> dict[str, Any]:
-    if name.startswith("hf-hub:"):
+    if name.startswith(("hf-hub:", "local-dir:")):
         return {"model": name}
     model, _, rest = name.partition("/")
     if not rest:

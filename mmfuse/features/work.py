@@ -56,12 +56,25 @@ def alone(folder: Path, who: str) -> Iterator[None]:
 
     Args:
         folder: of the features.
-        who: which part of the work the process does.
+        who: which part of the work the process does, such as ``0-of-2``; those that share it
+            have names with the same ending.
 
     Raises:
         ConfigError: there is one.
     """
-    lock = FileLock(folder / f".process-{who}.lock")
+    own = folder / f".process-{who}.lock"
+    sharing = who.partition("-of-")[2]
+    others = [p for p in folder.glob(".process-*.lock") if p.stem.partition("-of-")[2] != sharing]
+    for path in others:
+        with _held(path, folder):
+            continue
+    with _held(own, folder):
+        yield
+
+
+@contextmanager
+def _held(path: Path, folder: Path) -> Iterator[None]:
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -479,3 +479,10 @@ def test_features_that_are_not_there_are_named(tmp_path):
 def test_features_are_there_after_the_first_import():
     code = "import sys, mmfuse; assert 'torch' not in sys.modules; mmfuse.features.index"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_array_that_cannot_be_written_is_a_query_like_any_other(folder, rows):
+    queries = np.array([rows[0]], np.float32)
+    queries.flags.writeable = False
+    found = features.index(folder).search(queries, k=3)
+    assert found.rows[0, 0] == 0

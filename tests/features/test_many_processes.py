@@ -147,5 +147,9 @@ def test_two_processes_cannot_do_the_same_part(folder):
     module = ArrayData({"a": np.random.rand(9, 3)}, [0, 1, 0] * 3)
     extractor = Extractor(build_model(module.spec, None, "MeanFusion"))
     extractor.extract(module, "f")
-    with alone(Path("f"), "0-of-1"), pytest.raises(ConfigError, match="Another process"):
-        extractor.extract(module, "f")
+    for who in ("0-of-1", "1-of-2", "ray"):
+        with alone(Path("f"), who), pytest.raises(ConfigError, match="Another process"):
+            extractor.extract(module, "f")
+    with alone(Path("f"), "0-of-2"), alone(Path("f"), "1-of-2"):
+        pass
+    extractor.extract(module, "f")
