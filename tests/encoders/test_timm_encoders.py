@@ -150,14 +150,16 @@ def test_a_saved_model_needs_neither_file_nor_folder_any_more(name, tmp_path):
     ("name", "options"),
     [
         ("test_vit", {"adapter": LoRA(2), "tokens": True, "out_dim": 3}),
-        pytest.param(
-            "test_resnet", {"layers": [1, -1], "adapter": LastLayers(1)}, marks=pytest.mark.slow
-        ),
-        pytest.param("test_convnext", {}, marks=pytest.mark.slow),
+        ("test_resnet", {"layers": [1, -1], "adapter": LastLayers(1)}),
+        ("test_convnext", {}),
     ],
 )
-def test_it_keeps_an_encoders_promises(name, options):
-    check_encoder(TimmEncoder, model=name, **options)
+def test_it_keeps_an_encoders_promises(name, options, tmp_path):
+    own = {"img_size": 32} if name == "test_vit" else {}
+    model = random_model(name, **own)
+    model.pretrained_cfg.update(input_size=(3, 32, 32))
+    timm.models.save_for_hf(model, tmp_path, model_args=own, safe_serialization=True)
+    check_encoder(TimmEncoder, model=f"local-dir:{tmp_path}", pretrained=True, **options)
 
 
 @pytest.mark.parametrize("content", [b"nonsense", "test_convnext"])
