@@ -45,7 +45,7 @@ class ClapTextEncoder(TokenizedTextEncoder):
             not those of one model.
         ConfigError: transformers is not installed, the model is no CLAP, or it does not take
             texts of this length.
-        DataError: from ``preprocess``, a row that is not a string.
+        DataError: from ``preprocess``, a row that is no string, or holds half a character.
 
     Reference: Wu et al., "Large-Scale Contrastive Language-Audio Pretraining with Feature
         Fusion and Keyword-to-Caption Augmentation", ICASSP 2023, arXiv:2211.06687.

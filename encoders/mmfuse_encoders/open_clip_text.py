@@ -51,7 +51,7 @@ class OpenClipTextEncoder(CutTexts, PretrainedEncoder):
             there is ``TransformersTextEncoder``.
         CheckpointError: the weights are damaged, or of another model.
         MissingFileError: weights or tokenizer are neither here nor can they be downloaded.
-        DataError: from ``preprocess``, a row that is not a string.
+        DataError: from ``preprocess``, a row that is no string, or holds half a character.
 
     Reference: Radford et al., "Learning Transferable Visual Models From Natural Language
         Supervision", ICML 2021, arXiv:2103.00020.

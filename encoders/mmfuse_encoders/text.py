@@ -49,7 +49,7 @@ class HashedNgramEncoder(Encoder):
 
     Raises:
         ConfigError: too few buckets, or n-grams of no length.
-        DataError: from ``preprocess``, a row that is not a string.
+        DataError: from ``preprocess``, a row that is no string, or holds half a character.
 
     Reference: Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017,
         arXiv:1607.01759; characters as in Bojanowski et al., "Enriching Word Vectors with

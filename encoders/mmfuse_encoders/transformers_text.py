@@ -61,8 +61,8 @@ class TransformersTextEncoder(TokenizedTextEncoder):
             not those of one model.
         ConfigError: transformers is not installed or does not know the architecture; a layer
             or a length that the model does not have.
-        DataError: from ``preprocess``, a row that is not a string, or that has no token
-            because it is empty and the tokenizer adds none.
+        DataError: from ``preprocess``, a row that is no string, holds half a character, or has no
+            token because it is empty and the tokenizer adds none.
 
     Reference: Wolf et al., "Transformers: State-of-the-Art Natural Language Processing",
         EMNLP 2020 (demonstrations), arXiv:1910.03771; mean pooling as in Reimers and
