@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mmfuse.features.columns import Column, target_arrow
@@ -83,7 +83,7 @@ class ParquetShard(ShardWriter):
 
 
 class SafetensorsShard(ShardWriter):
-    """Safetensors, whose memory holds one shard."""
+    """Safetensors, whose memory holds one shard, and its bytes while they are written."""
 
     def __init__(self, path: Path, targets: Mapping[str, TargetSpec]) -> None:
         super().__init__(path, targets)
@@ -106,7 +106,8 @@ class SafetensorsShard(ShardWriter):
 
     def close(self) -> None:
         """Writes the file."""
-        save_file({name: torch.cat(parts) for name, parts in self._parts.items()}, self.path)
+        # Not save_file, whose own temporary file would outlive a killed process.
+        self.path.write_bytes(save({n: torch.cat(parts) for n, parts in self._parts.items()}))
         _flush(self.path)
 
 
