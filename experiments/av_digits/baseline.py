@@ -48,10 +48,11 @@ def features(data: CatalogueData) -> dict[str, np.ndarray]:
 def main() -> None:
     """Logistic regression on each modality and on both, for every seed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=RECIPE.parent / "baseline.csv")
-    given = parser.parse_args()
     recipe = yaml.safe_load(RECIPE.read_text())
-    base = CatalogueData(recipe["data"]["init_args"]["name"])
+    parser.add_argument("--data", default=recipe["data"]["init_args"]["name"], help="%(default)s")
+    parser.add_argument("--out", type=Path, help="file of the scores of every seed")
+    given = parser.parse_args()
+    base = CatalogueData(given.data)
     x, label = features(base), base.dataset("train").targets["digit"].numpy()
     used = {"sound": ["sound"], "image": ["image"], "sound and image": ["sound", "image"]}
     lines = []
@@ -68,7 +69,8 @@ def main() -> None:
             }
             lines.append({"model": f"logistic regression, {name}", "seed": seed, **scores})
     scores = pd.DataFrame(lines)
-    scores.to_csv(given.out, index=False)
+    if given.out:
+        scores.to_csv(given.out, index=False)
     print("| model | accuracy | macro_f1 |\n|---|---|---|")
     for name, own in scores.groupby("model", sort=False):
         told = ["{:.3f} ± {:.3f}".format(*interval(own[m].to_numpy())) for m in scores.columns[2:]]

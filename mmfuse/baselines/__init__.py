@@ -1,7 +1,7 @@
 """Baselines: scikit-learn's classical models beside every fusion, on the same rows."""
 
 from mmfuse.baselines.evaluate import baseline_scores, modality_scores
-from mmfuse.baselines.features import Features
+from mmfuse.baselines.features import Features, readable
 from mmfuse.baselines.models import BASELINES, BOOSTING, LINEAR, fit_baseline
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "baseline_scores",
     "fit_baseline",
     "modality_scores",
+    "readable",
 ]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mmfuse.baselines.features import Features
+from mmfuse.baselines.features import Features, readable
 from mmfuse.baselines.models import BASELINES, BOOSTING, Predict, fit_baseline
 from mmfuse.data import FusionDataModule
 from mmfuse.robustness import Condition
@@ -61,6 +61,8 @@ def modality_scores(
 ) -> pd.DataFrame:
     """What each modality alone, and all of them joined, tell a classical model.
 
+    Raw pictures, sounds and videos are passed over: no classical model reads them.
+
     Args:
         data: the data set.
         split: the rows to score.
@@ -72,11 +74,11 @@ def modality_scores(
         columns model, modalities (names joined by commas), target, metric, value, low, high
     """
     facts, rows = data.facts(split), data.rows(split).numpy()
-    names = list(data.spec.modalities)
-    sets = [*([m] for m in names), names] if len(names) > 1 else [names]
+    names = readable(data)
+    sets = [*([m] for m in names), *([names] if len(names) > 1 else [])]
     lines = []
     for variant in BASELINES:
-        features = Features(data, for_trees=variant == BOOSTING, seed=seed)
+        features = Features(data, for_trees=variant == BOOSTING, seed=seed, modalities=names)
         for used in sets:
             shown = ",".join(used)
             if progress:

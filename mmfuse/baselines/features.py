@@ -23,6 +23,12 @@ _TEXT_COMPONENTS = 50
 _MOST_WORDS = 20_000
 
 
+def readable(data: FusionDataModule) -> list[str]:
+    """The modalities that a classical model reads: all but raw pictures, sounds and videos."""
+    columns = data.dataset("train", missing=None).columns
+    return [m for m, column in columns.items() if not isinstance(column, MediaColumn)]
+
+
 class Features:
     """Every modality as columns of one matrix, for models that know no modalities.
 
@@ -36,17 +42,26 @@ class Features:
         data: the data set.
         for_trees: shape the features for gradient boosting, not for a linear model.
         seed: of the components of texts.
+        modalities: read these alone; None is all.
 
     Raises:
         ConfigError: a modality of pictures, sounds or videos.
     """
 
-    def __init__(self, data: FusionDataModule, for_trees: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        data: FusionDataModule,
+        for_trees: bool = False,
+        seed: int = 0,
+        modalities: Sequence[str] | None = None,
+    ) -> None:
         self.for_trees, self.spec = for_trees, data.spec
         self.columns = data.dataset("train", missing=None).columns
         self._text: dict[str, Any] = {}
         train = data.rows("train").numpy()
-        for m, column in self.columns.items():
+        self.modalities = list(self.columns) if modalities is None else list(modalities)
+        for m in self.modalities:
+            column = self.columns[m]
             if isinstance(column, MediaColumn):
                 raise ConfigError(
                     f"Modality {m!r} is raw {self.spec.modalities[m].kind}, which no baseline "
@@ -81,11 +96,11 @@ class Features:
         Args:
             rows: row numbers.
             kept: ``(rows, M)``, who is there, in the data's order.
-            modalities: use these alone; None is all.
+            modalities: use these alone; None is all that were read.
         """
-        blocks = []
+        modalities, blocks = self.modalities if modalities is None else modalities, []
         for i, (m, column) in enumerate(self.columns.items()):
-            if modalities is None or m in modalities:
+            if m in modalities:
                 blocks.append(self._block(m, column, rows, kept[:, i]))
         if any(sparse.issparse(b) for b in blocks):
             return sparse.csr_matrix(sparse.hstack(blocks))

@@ -6,7 +6,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mmfuse import ArrayData, TableData
-from mmfuse.baselines import BASELINES, BOOSTING, LINEAR, Features, baseline_scores, modality_scores
+from mmfuse.baselines import (
+    BASELINES,
+    BOOSTING,
+    LINEAR,
+    Features,
+    baseline_scores,
+    modality_scores,
+    readable,
+)
+from mmfuse.errors import ConfigError
+from mmfuse.media import Sound
 from mmfuse.missing import FixedPattern
 from mmfuse.robustness import Condition
 
@@ -48,6 +58,20 @@ def test_a_modality_that_tells_the_class_scores_high_and_noise_does_not(rows):
         assert value(area, model=model, modalities="noise") < 0.75
     assert (area["low"] <= area["value"]).all()
     assert (area["value"] <= area["high"]).all()
+
+
+def test_raw_sounds_are_passed_over_and_change_no_score(rows):
+    told, noise, label = rows
+    data = data_of(told, noise, label)
+    draw = np.random.default_rng(1)
+    sounds = [Sound(draw.uniform(-1, 1, (1, 50)).astype(np.float32), 1000) for _ in label]
+    heard = ArrayData({"told": told, "voice": sounds, "noise": noise}, label, split=SPLIT)
+    assert readable(heard) == ["told", "noise"]
+    pd.testing.assert_frame_equal(
+        modality_scores(heard, bootstrap=10), modality_scores(data, bootstrap=10)
+    )
+    with pytest.raises(ConfigError, match="raw audio"):
+        baseline_scores(LINEAR, heard, [COMPLETE])
 
 
 def test_the_linear_score_is_that_of_scikit_learn_on_standardised_columns(rows):

@@ -226,8 +226,10 @@ def test_a_single_run_trains_the_recipes_encoders_and_fusion(recipe, tmp_path):
     assert type(model.fusion).__name__ == config["model"]["fusion"]
 
 
-def test_a_recipe_serves_the_robustness_report_of_its_run(tmp_path):
-    recipe = EXPERIMENTS / "rosmap/config.yaml"
+# Classical models read all of the first, one modality of the second, and nothing of the third.
+@pytest.mark.parametrize("name", ["rosmap", "esc10", "av_digits"])
+def test_a_recipe_serves_the_robustness_report_of_its_run(name, tmp_path):
+    recipe = EXPERIMENTS / name / "config.yaml"
     _, path = shortened(recipe, tmp_path)
     assert main(["fit", "--config", path]) == 0
     words = ["robustness", "--config", path, "--ckpt_path", "best", "--bootstrap", "10"]
