@@ -158,6 +158,7 @@ STAND_INS = {
     "handwritten": handwritten,
     "womens_clothing": womens_clothing,
     "womens_clothing_without_rating": womens_clothing,
+    "av_digits": av_digits,
     "av_digits_speakers": av_digits,
     "esc10": esc10,
     "openmoji": openmoji,
