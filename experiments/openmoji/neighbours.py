@@ -13,9 +13,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from mmfuse import CatalogueData
-from mmfuse.features import index, load
+from mmfuse.compare.table import interval
+from mmfuse.features import index
 
 NEAREST = 10
+COLUMNS = ("picture", "description", "fused")
 
 
 def untrained(data: CatalogueData) -> dict[str, np.ndarray]:
@@ -42,36 +44,41 @@ def nearest(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return np.argsort(-cosine, axis=1, kind="stable")[:, :NEAREST]
 
 
+def shown(folder: str, rows: list[int], name: list[str]) -> None:
+    """The three nearest of a few rows, by name."""
+    for column in COLUMNS[:2]:
+        found = index(folder, column).search_rows(rows, k=3)
+        for query, near in zip(rows, found.rows.tolist(), strict=True):
+            print(f"{column} of {name[query]}: {', '.join(name[i] for i in near)}")
+
+
 def main() -> None:
-    """A few neighbours by name, then the shares."""
+    """A few neighbours by name, then the shares: their mean over the folders of features."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--features", default="runs/openmoji/features", help="what extract wrote")
+    parser.add_argument("--features", nargs="+", required=True, help="folders of mmfuse extract")
     parser.add_argument("--rows", type=int, nargs="+", default=[94, 719, 902, 1897])
     given = parser.parse_args()
     data = CatalogueData("openmoji")
     description = data.dataset("train").columns["description"]
     name = [text.split(":")[0] for text in description.take(np.arange(len(description.present)))]
-    stored = load(given.features).with_format("numpy")
-    group, row = np.array(stored["target.group"]), np.array(stored["row"])
-    assert (row == np.arange(len(name))).all()
-    for column in ("picture", "description"):
-        found = index(given.features, column).search_rows(given.rows, k=3)
-        for query, near in zip(given.rows, found.rows.tolist(), strict=True):
-            print(f"{column} of {name[query]}: {', '.join(name[i] for i in near)}")
+    shown(given.features[0], given.rows, name)
 
+    target = data.spec.targets["group"]
+    group = np.array(target.classes)[data.dataset("train").targets["group"].numpy()]
     queries = data.rows("test").numpy()
-    found = {
-        f"{column} (trained)": index(given.features, column)
-        .search_rows(queries, k=NEAREST)
-        .rows.numpy()
-        for column in ("picture", "description", "fused")
-    }
-    found |= {what: nearest(vectors, queries) for what, vectors in untrained(data).items()}
+
+    def share(rows: np.ndarray) -> float:
+        return float((group[rows] == group[queries][:, None]).mean())
+
     print(f"\n| vectors | own group among the {NEAREST} nearest |\n|---|---|")
-    for what, rows in found.items():
-        print(f"| {what} | {(group[rows] == group[queries][:, None]).mean():.3f} |")
-    chance = np.mean([(group == g).sum() - 1 for g in group[queries]]) / (len(group) - 1)
-    print(f"| none (any other row) | {chance:.3f} |")
+    for column in COLUMNS:
+        found = [index(f, column).search_rows(queries, k=NEAREST).rows for f in given.features]
+        mean, half = interval(np.array([share(rows.numpy()) for rows in found]))
+        print(f"| {column} (trained) | {mean:.3f} ± {half:.3f} |")
+    for what, vectors in untrained(data).items():
+        print(f"| {what} | {share(nearest(vectors, queries)):.3f} |")
+    others = [(group == g).sum() - 1 for g in group[queries]]
+    print(f"| none (any other row) | {np.mean(others) / (len(group) - 1):.3f} |")
 
 
 if __name__ == "__main__":
