@@ -15,31 +15,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 from PIL import Image
 from ratio import compare, seconds
-from torch import Tensor
+from tower import Tower
 
-from mmfuse import Encoder, Extractor, ModalitySpec
+from mmfuse import Extractor, ModalitySpec
 from mmfuse.data import FusionDataModule
 from mmfuse.features.inputs import fitted
 from mmfuse_encoders import OpenClipImageEncoder
 
 ROWS, BATCH = 96, 32
-
-
-class Tower(Encoder):
-    """ViT-B-32 on pixels that are ready."""
-
-    kinds = frozenset({"image"})
-
-    def __init__(self, spec: ModalitySpec) -> None:
-        super().__init__(spec, 512, frozen=True)
-        self.visual = open_clip.create_model("ViT-B-32").visual
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.visual(x)
 
 
 def extraction(extractor: Extractor, data: FusionDataModule, workers: int = 0) -> float:
