@@ -11,7 +11,7 @@ import pandas as pd
 
 from mmfuse.data import ArrayData, FusionDataModule, HFData
 from mmfuse.data.groups import ColumnGroup
-from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.errors import ConfigError, DataError, UnknownModalityError
 from mmfuse.model import FusionModel, Towers
 from mmfuse.recorded import class_path
 from mmfuse.spec import DataSpec, Kind
@@ -37,9 +37,13 @@ def fitted(data: Any, model: Towers) -> tuple[FusionDataModule, Towers]:
         if isinstance(model, FusionModel):
             data.adopt(model.spec)
             return data, model
-        targets = data.spec.targets
-        model = _only(model, data.spec.modalities)
-        data.adopt(DataSpec(model.spec.modalities, targets))
+        try:
+            spec = data.spec
+        except DataError:  # without training rows no classes; set-up tells anything else again
+            data.adopt(model.spec)
+            return data, model
+        model = _only(model, spec.modalities)
+        data.adopt(DataSpec(model.spec.modalities, spec.targets))
         return data, model
     if isinstance(data, datasets.Dataset):
         if not isinstance(model, FusionModel):

@@ -232,6 +232,14 @@ def test_encoders_alone_keep_the_labels_of_the_data(tmp_path):
     assert features.load(tmp_path / "f")["target.y"][:3] == ["class 0", "class 1", "class 2"]
 
 
+def test_rows_that_are_all_for_testing_need_no_labels(tmp_path):
+    data = small_data(test=1, val=0)
+    Extractor({"a": MLPEncoder(3, out_dim=4)}).extract(data, tmp_path / "f")
+    found = features.load(tmp_path / "f")
+    assert found.column_names == ["row", "split", "a"]
+    assert set(found["split"]) == {"test"}
+
+
 def test_data_that_cannot_be_read_are_refused(tmp_path):
     extractor = Extractor({"a": MLPEncoder(2, out_dim=4)})
     with pytest.raises(UnknownModalityError, match=r"have \['c'\]; the model reads \['a'\]"):
