@@ -11,10 +11,10 @@ import numpy as np
 from mmfuse.data.datamodule import FusionDataModule
 from mmfuse.data.groups import find_columns
 from mmfuse.data.source import Source, gather
-from mmfuse.data.split import SPLITS
 from mmfuse.errors import DataError, MissingFileError
 from mmfuse.files import sha256
 from mmfuse.spec import Kind, TargetKind
+from mmfuse.store import SPLITS
 
 
 class NpzData(FusionDataModule):

@@ -9,8 +9,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 from mmfuse.errors import DataError
-
-SPLITS = ("train", "val", "test")
+from mmfuse.store import SPLITS
 
 
 def split_rows(

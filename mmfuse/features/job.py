@@ -48,6 +48,8 @@ class Job:
     ) -> None:
         data.attach(model.preprocess)
         self.model, self.data, self.options = model, data, options
+        # The very device, of several of one kind; the plan tells the kind alone.
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         rows, self.splits = _rows(data, options)
         self.parts = [part for part in rows.split(options.shard_rows) if len(part)]
         self.folder = FeatureFolder(folder)
@@ -105,8 +107,8 @@ class Job:
     @torch.inference_mode()
     def _compute(self, batch: Batch) -> dict[str, Column]:
         is_mixed = self.options.precision == "bf16-mixed"
-        with torch.autocast(self.options.device, torch.bfloat16, enabled=is_mixed):
-            return compute(self.model, batch.to(self.options.device), self.options.what)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=is_mixed):
+            return compute(self.model, batch.to(self.device), self.options.what)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import pickle
 from pathlib import Path
@@ -83,7 +84,11 @@ def extract_on_ray(
                 ShardActor,
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=min(actors, len(left))),
-                fn_constructor_args=(pickle.dumps((model.cpu(), data)), str(path), options),
+                fn_constructor_args=(
+                    pickle.dumps((copy.deepcopy(model).cpu(), data)),
+                    str(path),
+                    options,
+                ),
                 num_gpus=1 if options.device == "cuda" else 0,
             )
             logging.getLogger("ray.data").setLevel(logging.ERROR)  # which ray.data has set by now

@@ -13,6 +13,8 @@ from PIL import Image
 
 from mmfuse import ArrayData, Extractor, ModalitySpec, features
 from mmfuse.errors import ConfigError, DataError, MissingFileError, UnknownModalityError
+from mmfuse.features.job import Job
+from mmfuse.features.options import Options
 from mmfuse.missing import MCAR
 from mmfuse_encoders import ImageCNNEncoder, LinearEncoder, MLPEncoder
 
@@ -230,6 +232,13 @@ def test_encoders_alone_keep_the_labels_of_the_data(tmp_path):
     data = small_data()
     Extractor({"a": MLPEncoder(data.spec.modalities["a"], out_dim=4)}).extract(data, tmp_path / "f")
     assert features.load(tmp_path / "f")["target.y"][:3] == ["class 0", "class 1", "class 2"]
+
+
+def test_batches_go_to_the_very_device_of_the_model(model, data, tmp_path):
+    # "cuda" alone would be the first of several, whichever one the model is on.
+    options = Options(("a",), None, "parquet", "float32", 9, 9, "raise", "32-true", "cuda")
+    assert Job(model, data, tmp_path / "f", options).run([0]) is None
+    assert len(list((tmp_path / "f" / "data").iterdir())) == 1
 
 
 def test_rows_that_are_all_for_testing_need_no_labels(tmp_path):
