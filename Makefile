@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# A test process for each core; a file's tests stay together, as they share what they set up.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 
 .PHONY: demo test test-slow lint bench clean
 
@@ -10,10 +12,10 @@ demo: $(READY)
 	$(BIN)/python experiments/demo/run.py
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
