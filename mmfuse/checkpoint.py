@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,29 @@ def save(model: FusionModel, path: str | Path) -> Path:
         OutputError: the folder cannot be written.
         ConfigError: a part of the model cannot be described in plain data.
     """
-    path = Path(path)
+    return write(whole(model), path)
+
+
+def whole(model: FusionModel) -> dict[str, Any]:
+    """A model's description and weights, as ``read`` gives them.
+
+    Raises:
+        ConfigError: a part of the model cannot be described in plain data.
+    """
     state = {_PREFIX + name: value for name, value in model.state_dict().items()}
-    content = {"mmfuse": describe_run(model), "state_dict": state}
+    return {"mmfuse": describe_run(model), "state_dict": state}
+
+
+def write(content: Mapping[str, Any], path: str | Path) -> Path:
+    """Writes a description and tensors to one file, which ``load`` and ``test`` read.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    path = Path(path)
     with replacing(path) as part:
-        torch.save(content, part)
+        # Lightning refuses to read what does not say which Lightning wrote it.
+        torch.save({"pytorch-lightning_version": version("lightning"), **content}, part)
     return path
 
 
@@ -101,7 +120,19 @@ def load(path: str | Path) -> FusionModel:
         MissingFileError: there is no such file.
         CheckpointError: it is corrupt, or its weights do not fit its description.
     """
-    content = read(path)
+    return restore(read(path), str(path))
+
+
+def restore(content: Mapping[str, Any], name: str) -> FusionModel:
+    """A ready model in eval mode from what ``read`` gives.
+
+    Args:
+        content: a description and tensors.
+        name: what an error calls the checkpoint.
+
+    Raises:
+        CheckpointError: the weights do not fit the description.
+    """
     model = FusionModel.rebuild(content["mmfuse"]["model"])
     state = {
         name.removeprefix(_PREFIX): value
@@ -111,7 +142,7 @@ def load(path: str | Path) -> FusionModel:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: the weights do not fit the model: {error}") from error
+        raise CheckpointError(f"{name}: the weights do not fit the model: {error}") from error
     return model.eval()
 
 
@@ -127,42 +158,68 @@ def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> Fus
     if "mmfuse" not in checkpoint:
         raise CheckpointError("The checkpoint was not made by mmfuse; it describes no model.")
     found, wanted = checkpoint["mmfuse"]["model"], model.describe()
-    # An older checkpoint lacks what specs have learned to say since.
-    found = {**found, "spec": DataSpec.from_dict(found["spec"]).to_dict()}
-    differing = _differences(found, wanted)
-    orders = list(found["encoders"]), list(wanted["encoders"])
-    if orders[0] != orders[1] and not differing:
-        differing = [f"fusion order: checkpoint has {orders[0]}, configuration has {orders[1]}"]
-    if differing:
+    if differing := differences(found, wanted, ("checkpoint", "configuration")):
         raise CheckpointError(
             "The checkpoint is of another model. "
             + "; ".join(differing)
             + ". Give the configuration that the checkpoint was trained with."
         )
-    return FusionModel.rebuild(found)
+    return FusionModel.rebuild(found | {"spec": _current(found["spec"])})
 
 
-_STATISTICS = frozenset({"mean", "std", "weights"})
+#: What training data leave in a description; models that differ in nothing else are alike.
+STATISTICS = frozenset({"mean", "std", "weights"})
+#: That, and options by which a model is trained, with the same weights and the same output.
+ALIKE = STATISTICS | {"dropout", "frozen"}
 
 
-def _differences(found: Any, wanted: Any, where: str = "") -> list[str]:
+def differences(
+    found: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    names: tuple[str, str],
+    aside: frozenset[str] = STATISTICS,
+) -> list[str]:
+    """Each part in which two models' descriptions differ, in words; empty for none.
+
+    Args:
+        found: one description, as ``FusionModel.describe`` gives it.
+        wanted: the other.
+        names: what to call the two.
+        aside: keys in which they may differ.
+    """
+    # An older checkpoint lacks what specs have learned to say since.
+    found, wanted = ({**d, "spec": _current(d["spec"])} for d in (found, wanted))
+    differing = list(_differences(found, wanted, "", names, aside))
+    orders = list(found["encoders"]), list(wanted["encoders"])
+    if orders[0] != orders[1] and not differing:
+        told = (f"{name} has {order}" for name, order in zip(names, orders, strict=True))
+        return [f"fusion order: {', '.join(told)}"]
+    return differing
+
+
+def _current(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return DataSpec.from_dict(spec).to_dict()
+
+
+def _differences(
+    found: Any, wanted: Any, where: str, names: tuple[str, str], aside: frozenset[str]
+) -> Iterator[str]:
     if isinstance(found, Mapping) and isinstance(wanted, Mapping):
         if found.get("class_path") != wanted.get("class_path"):
             # Options of another class would only bury the difference that matters.
             found, wanted = ({"class_path": d.get("class_path")} for d in (found, wanted))
-        keys = [k for k in {**found, **wanted} if k not in _STATISTICS]
-        return [
-            difference
-            for k in keys
-            for difference in _differences(found.get(k), wanted.get(k), f"{where}.{k}".strip("."))
-        ]
+        for k in {**found, **wanted}:
+            if k not in aside:
+                deeper = f"{where}.{k}".strip(".")
+                yield from _differences(found.get(k), wanted.get(k), deeper, names, aside)
+        return
     same = found == wanted or (
         isinstance(found, list | tuple)
         and isinstance(wanted, list | tuple)
         and list(found) == list(wanted)
     )
-    told = f"checkpoint has {_short(found)}, configuration has {_short(wanted)}"
-    return [] if same else [f"{where}: {told}"]
+    if not same:
+        yield f"{where}: {names[0]} has {_short(found)}, {names[1]} has {_short(wanted)}"
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from mmfuse import checkpoint
 from mmfuse.callbacks import BestCheckpoint, ExactResume, RunRecord
 from mmfuse.data import FusionDataModule
-from mmfuse.errors import ConfigError
+from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.runs import hush, loggers, newest_checkpoint
@@ -130,6 +130,7 @@ class Trainer(L.Trainer):
         datamodule: L.LightningDataModule | None = None,
         ckpt_path: str | Path | None = None,
         weights_only: bool | None = True,
+        start_from: str | Path | None = None,
     ) -> None:
         """Trains a task on a DataModule.
 
@@ -141,8 +142,21 @@ class Trainer(L.Trainer):
             ckpt_path: a checkpoint to go on from; ``last`` is this Trainer's own, or the
                 newest ``last.ckpt`` among the runs in ``default_root_dir``.
             weights_only: load nothing but tensors and plain data from it.
+            start_from: a checkpoint whose weights and statistics a new run starts with; see
+                ``SupervisedTask.start_from``.
+
+        Raises:
+            CheckpointError: ``ckpt_path`` holds no state of training to go on from.
+            ConfigError: ``start_from`` without a task and data of mmfuse's.
         """
         ckpt_path = self._found(ckpt_path)
+        if ckpt_path is not None and "loops" not in checkpoint.read(ckpt_path):
+            raise CheckpointError(
+                f"{ckpt_path} holds weights alone, and no state of a run to go on with. Start a "
+                "new run with them: start_from in place of ckpt_path."
+            )
+        if start_from is not None:
+            self._start(model, datamodule or train_dataloaders, self._found(start_from))
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
 
     def validate(
@@ -362,6 +376,14 @@ class Trainer(L.Trainer):
             print((Path(out) / "table.md").read_text())
             print(f"Table: {Path(out) / 'table.md'}")
         return summary
+
+    def _start(self, task: L.LightningModule, data: Any, path: str | None) -> None:
+        if not isinstance(task, SupervisedTask) or not isinstance(data, FusionDataModule):
+            raise ConfigError("start_from needs a SupervisedTask and its DataModule.")
+        assert path is not None
+        new_heads = task.start_from(path, data)
+        if new_heads and self.is_global_zero and self.progress_bar_callback is not None:
+            print(f"Heads that {path} does not bring start afresh: {', '.join(new_heads)}")
 
     def _found(
         self, ckpt_path: str | Path | None, datamodule: L.LightningDataModule | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -11,7 +12,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from mmfuse.batch import Batch
-from mmfuse.checkpoint import describe_run, require_same_model
+from mmfuse.checkpoint import describe_run, read, require_same_model, whole
+from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
@@ -22,6 +24,7 @@ from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.build import build_encoders, build_model
 from mmfuse.tasks.scores import Scores
+from mmfuse.tasks.start import starting_spec, take_weights
 from mmfuse.tasks.unreadable import Unreadable
 
 
@@ -137,6 +140,33 @@ class SupervisedTask(L.LightningModule):
             self.objectives = nn.ModuleList(others)
         for objective in self._terms:
             objective.build(model)
+
+    def start_from(self, source: FusionModel | str | Path, data: FusionDataModule) -> list[str]:
+        """Takes the weights of a model that was trained before, to train them further.
+
+        The data take its statistics and levels. Heads of targets that it does not predict, or
+        predicts with other classes, start afresh, as does what objectives learn.
+
+        Args:
+            source: the model, or the path of its checkpoint.
+            data: what to train on next.
+
+        Returns:
+            the targets whose heads start afresh.
+
+        Raises:
+            MissingFileError, CheckpointError: there is no checkpoint, or it is of other
+                encoders or of another fusion, naming what differs.
+        """
+        content = whole(source) if isinstance(source, FusionModel) else read(source)
+        name = "The model" if isinstance(source, FusionModel) else str(source)
+        found = DataSpec.from_dict(content["mmfuse"]["model"]["spec"])
+        spec, new_heads = starting_spec(found, data.spec)
+        data.adopt(spec)
+        model = build_model(data.spec, self._encoders, self._fusion, data.cached)
+        take_weights(model, content, new_heads, name)
+        self.build(model)
+        return new_heads
 
     def teardown(self, stage: str) -> None:
         """Tells, once, which rows could not be read."""
@@ -272,3 +302,6 @@ class SupervisedTask(L.LightningModule):
             self.build(FusionModel.rebuild(checkpoint["mmfuse"]["model"]))
             return
         self.build(require_same_model(self.model, checkpoint).to(self.device))
+        if "loops" not in checkpoint:  # weights alone: what objectives learned is not with them
+            own = {k: v for k, v in self.state_dict().items() if not k.startswith("model.")}
+            checkpoint["state_dict"].update(own | checkpoint["state_dict"])
