@@ -24,7 +24,7 @@ from mmfuse.testing import check_encoder, check_fusion, check_objective
 from mmfuse_encoders.pretrained import PretrainedEncoder
 
 # Few and narrow layers wherever a class lets us choose, as promises do not depend on size.
-SMALL = {"out_dim": 8, "hidden": 8, "layers": 2, "frames": 2}
+SMALL = {"out_dim": 8, "hidden": 8, "layers": 2, "latents": 4, "head_dim": 4, "frames": 2}
 # What the checks of freezing and of schedules try in their own way, and the test of a graph's
 # positions, which need columns that hold one.
 TRIED_ELSEWHERE = {"frozen", "schedule", "position"}

@@ -6,6 +6,13 @@ from mmfuse.fusion.concat import ConcatFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
 from mmfuse.fusion.late import LateConfidenceFusion, LateMeanFusion, LateProductFusion
+from mmfuse.fusion.lego import (
+    LegoBlock,
+    LegoFusion,
+    LegoMergeFusion,
+    LegoStackFusion,
+    LegoWeaveFusion,
+)
 from mmfuse.fusion.low_rank import LowRankTensorFusion
 from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
 from mmfuse.fusion.sequential import SequentialFusion
@@ -24,6 +31,11 @@ __all__ = [
     "LateFusion",
     "LateMeanFusion",
     "LateProductFusion",
+    "LegoBlock",
+    "LegoFusion",
+    "LegoMergeFusion",
+    "LegoStackFusion",
+    "LegoWeaveFusion",
     "LowRankTensorFusion",
     "MaxFusion",
     "MeanFusion",
