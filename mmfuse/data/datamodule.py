@@ -20,7 +20,7 @@ from mmfuse.data.dataset import FusionDataset, OnError
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
 from mmfuse.data.reading import Preprocess
-from mmfuse.data.source import Source
+from mmfuse.data.source import Source, only_modalities
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.files import digest, replacing, write_json
 from mmfuse.missing import Missingness, RowFacts
@@ -58,9 +58,12 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         cached: for a modality the folder of features that its frozen encoder made of this
             data (``mmfuse extract``); they are read in place of the raw rows, and the model
             takes them in place of the encoder, with the same results.
+        only: the modalities to use, as a model of one alone needs; all by default. The splits
+            are those of all.
 
     Raises:
         ConfigError: an option outside its range.
+        UnknownModalityError: at set-up, ``only`` names what the source has not.
         DataError: at set-up, when the content does not fit what it claims to be.
     """
 
@@ -80,6 +83,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         is_class_weighted: bool = False,
         on_error: OnError = "raise",
         cached: dict[str, str] | None = None,
+        only: list[str] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -102,7 +106,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             )
         if on_error not in ("raise", "absent"):
             raise ConfigError(f"on_error is {on_error!r}; expected raise or absent.")
-        self.on_error, self.cached = on_error, cached or {}
+        self.on_error, self.cached, self.only = on_error, cached or {}, only
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.seed, self.missing, self.test_missing = seed, missing, test_missing
         self._options = Options(
@@ -121,11 +125,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
     def setup(self, stage: str | None = None) -> None:
         """Reads, splits, checks and measures the data, once."""
         if self._ready is None:
-            raw = self.read()
-            if not self.cached:
-                self._ready = prepare(raw, self._options, self._adopted)
-                return
-            source = with_cached(raw, self.cached, digest(self.content()))
+            raw = source = self.read()
+            if self.cached:
+                source = with_cached(raw, self.cached, digest(self.content()))
+            if self.only is not None:
+                source = only_modalities(source, self.only)
             self._ready = prepare(source, self._options, self._adopted, raw)
 
     @property

@@ -81,8 +81,8 @@ def prepare(
         options: how.
         adopted: the spec of a model trained before, whose statistics, classes and levels
             count instead of those of the training rows.
-        raw: the source before features took the place of raw modalities, which decides what
-            is a double; None for the source itself.
+        raw: the source before features took the place of raw modalities, and before any was
+            left out, which decides what is a double; None for the source itself.
 
     Raises:
         DataError: the content is not what it claims to be; the message names the place.
@@ -92,9 +92,9 @@ def prepare(
     if adopted is not None:
         columns = _fitting(source, columns, adopted)
     gaps = _check_cells(source, columns, options, adopted)
-    present = torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
-    judged = columns if raw is None else _columns(raw)
-    parts, dropped = _without_duplicates(judged, present, _split(source, options), options)
+    present = _present(columns)
+    judged = columns if raw is None or raw is source else _columns(raw)
+    parts, dropped = _without_duplicates(judged, _split(source, options), options)
     train = parts["train"]
     if adopted is None:
         if not len(train):
@@ -121,6 +121,10 @@ def _columns(source: Source) -> dict[str, Column]:
         m: column_of(source.data.data.column(m), m, s, source.root)
         for m, s in source.modalities.items()
     }
+
+
+def _present(columns: Mapping[str, Column]) -> Tensor:
+    return torch.from_numpy(np.stack([c.present for c in columns.values()], axis=1))
 
 
 def _check_cells(
@@ -165,14 +169,11 @@ def _split(source: Source, options: Options) -> dict[str, np.ndarray]:
 
 
 def _without_duplicates(
-    columns: Mapping[str, Column],
-    present: Tensor,
-    parts: dict[str, np.ndarray],
-    options: Options,
+    columns: Mapping[str, Column], parts: dict[str, np.ndarray], options: Options
 ) -> tuple[dict[str, np.ndarray], list[int]]:
     if options.on_duplicates == "allow":
         return parts, []
-    found = find_duplicates(columns, present, parts)
+    found = find_duplicates(columns, _present(columns), parts)
     if found and options.on_duplicates == "error":
         shown = "; ".join(f"{a} row {i} = {b} row {j}" for a, i, b, j in found[:3])
         raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mmfuse.data.modalities import Column, to_column
 from mmfuse.data.targets import RawTarget
-from mmfuse.errors import ConfigError, DataError
+from mmfuse.errors import ConfigError, DataError, UnknownModalityError
 from mmfuse.spec import Kind, ModalitySpec, TargetKind
 
 
@@ -109,6 +109,23 @@ def to_target(value: Any, kind: TargetKind | None = None) -> RawTarget:
     if isinstance(value, pd.Series):
         return RawTarget(value.to_numpy(), kind)
     return RawTarget(np.asarray(value), kind)
+
+
+def only_modalities(source: Source, names: Sequence[str]) -> Source:
+    """The source with these modalities and no others, in its own order.
+
+    Raises:
+        ConfigError: no name.
+        UnknownModalityError: a name that the source has not.
+    """
+    if not names:
+        raise ConfigError("only names no modality. Name one or more, or leave it out for all.")
+    if unknown := [m for m in names if m not in source.modalities]:
+        raise UnknownModalityError(
+            f"only names {unknown}; the data have {list(source.modalities)}. Check the spelling."
+        )
+    kept = {m: s for m, s in source.modalities.items() if m in names}
+    return replace(source, modalities=kept, as_is=source.as_is & frozenset(kept))
 
 
 def _known(option: str, given: Mapping[str, Any], names: Mapping[str, Any]) -> None:
