@@ -15,6 +15,7 @@ from mmfuse.fusion.lego import (
 )
 from mmfuse.fusion.low_rank import LowRankTensorFusion
 from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
+from mmfuse.fusion.router import RouterFusion
 from mmfuse.fusion.sequential import SequentialFusion
 from mmfuse.fusion.ssma import SSMAFusion
 from mmfuse.fusion.tensor import TensorFusion
@@ -40,6 +41,7 @@ __all__ = [
     "MaxFusion",
     "MeanFusion",
     "PooledFusion",
+    "RouterFusion",
     "SSMAFusion",
     "SequentialFusion",
     "SumFusion",
