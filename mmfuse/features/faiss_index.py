@@ -134,7 +134,7 @@ class FaissIndex(FeatureIndex):
         options: Mapping[str, Any],
     ) -> FaissIndex:
         """The saved index, or a new one; see ``mmfuse.features.index``."""
-        faiss, kind = _faiss(), _kind(backend, options)
+        faiss, kind = load_faiss(), _kind(backend, options)
         vectors = StoredVectors(path, column)
         file = vectors.folder.path / "index" / f"{quote(vectors.column, '')}-{metric}-{backend}"
         saved = _Saved(file, vectors.folder, kind)
@@ -151,7 +151,7 @@ class FaissIndex(FeatureIndex):
         return int(self.built.ntotal)
 
     def _keys(self, queries: Tensor, k: int) -> Tensor:
-        self.kind.ready(_faiss(), self.built, k)
+        self.kind.ready(load_faiss(), self.built, k)
         found, rows = map(
             torch.from_numpy, self.built.search(_as_searched(queries, self.metric), k)
         )
@@ -215,7 +215,12 @@ class _Saved:
         write_json(self._facts(), self._note)
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
+    """The faiss package.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import faiss
     except ImportError as error:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.store.folder import FeatureFolder
+from mmfuse.store.folder import SPLITS, FeatureFolder
 
 #: Numbers that are held at a time, of the stored vectors.
 _BLOCK = 2**20
@@ -79,6 +80,15 @@ class StoredVectors:
                 if len(here):
                     yield here, self._checked(here, values)
 
+    def splits(self) -> tuple[Tensor, Tensor]:
+        """Every row's number (n,), with the vector or without, and the code of its split (n,).
+
+        The code is the place in ``mmfuse.store.SPLITS``; -1 for a row of none.
+        """
+        rows = np.concatenate([shard.rows() for shard in self._shards])
+        codes = np.concatenate([shard.splits() for shard in self._shards])
+        return torch.from_numpy(rows), torch.from_numpy(codes)
+
     def at(self, rows: Tensor) -> Tensor:
         """The vectors of some rows, ``(len(rows), D)``.
 
@@ -132,6 +142,10 @@ class _Shard(ABC):
         """Their numbers."""
 
     @abstractmethod
+    def splits(self) -> np.ndarray:
+        """The codes of their splits, -1 for none."""
+
+    @abstractmethod
     def blocks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
         """Row numbers, which rows have the vector, and the vectors of those alone."""
 
@@ -144,6 +158,11 @@ class _Parquet(_Shard):
     def rows(self) -> np.ndarray:
         with pq.ParquetFile(self.file, pre_buffer=False) as file:
             return file.read(["row"])["row"].to_numpy()
+
+    def splits(self) -> np.ndarray:
+        with pq.ParquetFile(self.file, pre_buffer=False) as file:
+            told = file.read(["split"])["split"]
+        return pc.fill_null(pc.index_in(told, pa.array(SPLITS)), -1).to_numpy().astype(np.int64)
 
     def blocks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
         # Decoding a column takes less time than threads take to meet.
@@ -175,6 +194,10 @@ class _Safetensors(_Shard):
     def rows(self) -> np.ndarray:
         with safe_open(self.file, "pt") as file:
             return file.get_tensor("row").numpy()
+
+    def splits(self) -> np.ndarray:
+        with safe_open(self.file, "pt") as file:
+            return file.get_tensor("split").numpy().astype(np.int64)
 
     def blocks(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
         with safe_open(self.file, "pt") as file:

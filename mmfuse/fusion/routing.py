@@ -34,7 +34,8 @@ class PresentBatchNorm(nn.BatchNorm1d):
             return F.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
             )
-        assert self.running_mean is not None and self.running_var is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         assert self.num_batches_tracked is not None
         here = x.new_ones(len(x), 1) if present is None else present.unsqueeze(1).to(x.dtype)
         count = here.sum()
@@ -104,6 +105,7 @@ class Projector(nn.Module, Recorded):
                 f"Projector: width {width}, out_dim {out_dim}, hidden {hidden}, members {members}; "
                 "expected 1 or more of each."
             )
+        self.out_dim, self.hidden = out_dim, hidden
         self.members = nn.ModuleList(
             _Chain(
                 nn.Linear(width, hidden),
@@ -158,7 +160,7 @@ class Router(nn.Module, Recorded):
                 f"{sharpness}; expected two hidden layers, widths of 1 or more, and a sharpness "
                 "above 0."
             )
-        self.sharpness = sharpness
+        self.sharpness, self.hidden = sharpness, tuple(hidden)
         wide, narrow = hidden
         self.layers = _Chain(
             nn.Linear(width, wide),
@@ -169,6 +171,13 @@ class Router(nn.Module, Recorded):
             nn.Tanh(),
             nn.Linear(narrow, sources),
         )
+
+    def indifferent(self) -> None:
+        """Makes all weights equal, whatever is read; what it learns starts from there."""
+        last = self.layers.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def logits(self, x: Tensor, present: Tensor) -> Tensor:
         """What the sigmoid reads, ``(B, K)``; decoupling trains it against the source."""

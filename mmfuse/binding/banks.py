@@ -1,0 +1,173 @@
+"""Banks: the pools of a modality joined, unit length, duplicates known; and who shares what."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmfuse.binding.drawn import Drawn
+from mmfuse.binding.pools import Pool
+from mmfuse.errors import ConfigError, DataError
+from mmfuse.fusion.routing import unit
+
+
+@dataclass(frozen=True)
+class Bank:
+    """All items of one modality.
+
+    Args:
+        vectors: for each space ``(N, width)``, of unit length, zero where absent.
+        present: for each space ``(N,)`` bool.
+        pool: ``(N,)`` long, the place of each item's pool in the order they were given.
+        held_out: ``(N,)`` bool.
+    """
+
+    vectors: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    pool: Tensor
+    held_out: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pool)
+
+    @cached_property
+    def item(self) -> Tensor:
+        """``(N,)`` long: the first row that has the same vectors in every space."""
+        joined = torch.cat([*self.vectors.values()], dim=1).contiguous().numpy()
+        joined = joined + np.float32(0)  # -0 is 0
+        rows = joined.view(np.dtype((np.void, joined.dtype.itemsize * joined.shape[1]))).ravel()
+        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+        return torch.from_numpy(first[inverse.ravel()].astype(np.int64))
+
+    def anywhere(self) -> Tensor:
+        """``(N,)`` bool: present in some space."""
+        return torch.stack([*self.present.values()]).any(dim=0)
+
+
+class Banks:
+    """The banks of all modalities, and which spaces have which modalities.
+
+    Args:
+        pools: by name.
+
+    Raises:
+        DataError: a space whose vectors have two widths.
+        ConfigError: no pool, or a name that torch cannot give to a module.
+    """
+
+    def __init__(self, pools: Mapping[str, Pool]) -> None:
+        if not pools:
+            raise ConfigError("There are no pools to bind. Name one or more.")
+        self.pools = dict(pools)
+        self.widths: dict[str, int] = {}
+        for name, pool in pools.items():
+            for space, x in pool.vectors.items():
+                width = self.widths.setdefault(space, x.shape[1])
+                if width != x.shape[1]:
+                    raise DataError(
+                        f"Space {space!r} has vectors of width {width}, in pool {name!r} of "
+                        f"{x.shape[1]}. One space has one width; check which columns it names."
+                    )
+        self.spaces = tuple(self.widths)
+        for name in (*self.spaces, *(pool.modality for pool in pools.values())):
+            if not name or "." in name or hasattr(nn.ModuleDict, name):
+                raise ConfigError(
+                    f"{name!r} cannot name a space or a modality, as torch names no module so. "
+                    "Choose another, without dots."
+                )
+        modalities = dict.fromkeys(pool.modality for pool in pools.values())
+        self.of = {m: self._bank(m) for m in modalities}
+        self.modalities = tuple(self.of)
+
+    def _bank(self, modality: str) -> Bank:
+        members = [(i, p) for i, p in enumerate(self.pools.values()) if p.modality == modality]
+        spaces = [s for s in self.spaces if any(s in p.spaces for _, p in members)]
+        vectors, present = {}, {}
+        for s in spaces:
+            width = self.widths[s]
+            vectors[s] = torch.cat(
+                [
+                    unit(p.vectors[s]) if s in p.spaces else torch.zeros(len(p), width)
+                    for _, p in members
+                ]
+            )
+            present[s] = torch.cat(
+                [p.present[s] if s in p.spaces else torch.zeros(len(p)).bool() for _, p in members]
+            )
+        pool = torch.cat([torch.full((len(p),), i) for i, p in members])
+        return Bank(vectors, present, pool, torch.cat([p.held_out for _, p in members]))
+
+    def start_of(self, name: str) -> int:
+        """The row of its modality's bank at which a pool begins."""
+        before = itertools.takewhile(lambda other: other != name, self.pools)
+        kind = self.pools[name].modality
+        return sum(len(self.pools[o]) for o in before if self.pools[o].modality == kind)
+
+    def drawn(self, rows: Mapping[str, Tensor], group: Tensor) -> Drawn:
+        """Tuples of the banks' own items.
+
+        Args:
+            rows: for each modality ``(B,)``, -1 for none.
+            group: ``(B,)`` long; those of one group mean the same.
+        """
+        vectors: dict[str, dict[str, Tensor]] = {}
+        present: dict[str, dict[str, Tensor]] = {}
+        for m, chosen in rows.items():
+            bank, there, at = self.of[m], chosen >= 0, chosen.clamp(min=0)
+            present[m] = {s: here[at] & there for s, here in bank.present.items()}
+            vectors[m] = {
+                s: x[at].masked_fill(~present[m][s].unsqueeze(1), 0)
+                for s, x in bank.vectors.items()
+            }
+        return Drawn(vectors, present, rows, group)
+
+    def modalities_of(self, space: str) -> tuple[str, ...]:
+        """The modalities that a space embeds."""
+        return tuple(m for m in self.modalities if space in self.of[m].vectors)
+
+    def rows(self, held_out: bool) -> dict[str, Tensor]:
+        """For each modality the rows that are held out, or are not, and are somewhere."""
+        return {
+            m: ((bank.held_out == held_out) & bank.anywhere()).nonzero().squeeze(1)
+            for m, bank in self.of.items()
+        }
+
+    def require_space(self, name: str) -> None:
+        """Refuses a name that is no space.
+
+        Raises:
+            ConfigError: naming those there are.
+        """
+        if name not in self.widths:
+            raise ConfigError(
+                f"There is no space {name!r}; the pools have {', '.join(self.spaces)}."
+            )
+
+    def require_connected(self, base: str) -> None:
+        """Refuses spaces that no chain of shared modalities joins to the base.
+
+        Raises:
+            ConfigError: naming them.
+        """
+        self.require_space(base)
+        reached, queue = {base}, deque([base])
+        while queue:
+            mine = set(self.modalities_of(queue.popleft()))
+            near = [
+                s for s in self.spaces if s not in reached and mine & set(self.modalities_of(s))
+            ]
+            reached.update(near)
+            queue.extend(near)
+        if apart := [s for s in self.spaces if s not in reached]:
+            told = {s: list(self.modalities_of(s)) for s in (base, *apart)}
+            raise ConfigError(
+                f"Nothing joins {', '.join(apart)} to the base {base!r}: {told}. Two spaces are "
+                "bound through items of a modality that both embed; embed some in both."
+            )

@@ -1,0 +1,152 @@
+"""Retrieval: pseudo pairs as OmniBind makes them, each item with its nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmfuse.binding.banks import Banks
+from mmfuse.binding.drawn import Drawn
+from mmfuse.binding.nearest import Backend, nearest
+from mmfuse.binding.pairs import Pairs, Tuples
+from mmfuse.errors import ConfigError
+
+
+class Retrieval(Pairs):
+    """Each item with its nearest neighbours of every other modality.
+
+    An item finds neighbours through the spaces that embed both modalities, by the mean cosine
+    over those spaces that have both items; a modality that shares none with it is reached over
+    the neighbours of another, in as few steps as can be. Duplicates are found once.
+
+    Args:
+        k: neighbours an item; each time a tuple is drawn, one of them at random.
+        through: spaces to search in, for pairs of modalities, such as
+            ``{image: {text: [clip]}}``; all that embed both by default.
+        noise: expected length of a random vector that is added to each vector of length one in
+            training.
+        backend: ``exact``; or ``faiss-ivf``, for millions of items.
+
+    Raises:
+        ConfigError: ``k`` below 1, noise below 0, an unknown backend or space, or no two
+            modalities that a space embeds.
+
+    Reference: Wang et al., "OmniBind", 2024, arXiv:2407.11895, section 3.
+    """
+
+    def __init__(
+        self,
+        k: int = 1,
+        through: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+        noise: float = 0.0,
+        backend: Backend = "exact",
+    ) -> None:
+        if k < 1 or not noise >= 0 or backend not in ("exact", "faiss-ivf"):
+            raise ConfigError(
+                f"Retrieval: k {k}, noise {noise}, backend {backend!r}; expected k of 1 or more, "
+                "noise of 0 or more, and exact or faiss-ivf."
+            )
+        self.k, self.noise, self.backend = k, noise, backend
+        self.through = {a: dict(others) for a, others in (through or {}).items()}
+
+    def spaces(self, banks: Banks, a: str, b: str) -> list[str]:
+        """The spaces in which items of two modalities are compared."""
+        chosen = self.through.get(a, {}).get(b) or self.through.get(b, {}).get(a)
+        both = [s for s in banks.of[a].vectors if s in banks.of[b].vectors]
+        if wrong := set(chosen or ()) - set(both):
+            raise ConfigError(
+                f"Retrieval: through names {sorted(wrong)} for {a!r} and {b!r}, which "
+                f"{', '.join(both) or 'no space'} embed both."
+            )
+        return list(chosen) if chosen else both
+
+    def find(self, banks: Banks, held_out: bool = False) -> dict[str, Tensor]:
+        """For each modality ``(T, k)`` rows of its bank, -1 for none."""
+        if unknown := set(self.through) - set(banks.modalities):
+            raise ConfigError(f"Retrieval: through names {sorted(unknown)}, which no pool has.")
+        usable = banks.rows(held_out)
+        unique = {m: rows[_first(banks.of[m].item[rows])] for m, rows in usable.items()}
+        parts = [self._of_anchors(banks, m, rows, unique) for m, rows in usable.items()]
+        found = {m: torch.cat([part[m] for part in parts]) for m in banks.modalities}
+        paired = torch.stack([rows[:, 0] >= 0 for rows in found.values()]).sum(dim=0) > 1
+        if not paired.any():
+            raise ConfigError(
+                f"No {'held-out ' if held_out else ''}item finds a neighbour of another modality: "
+                "no space embeds items of two. Pool items of two modalities in one space."
+            )
+        return {m: rows[paired] for m, rows in found.items()}
+
+    def _of_anchors(
+        self, banks: Banks, anchor: str, rows: Tensor, candidates: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Breadth first over the modalities, so that each is reached in as few steps as can be."""
+        found = {anchor: rows.unsqueeze(1).expand(-1, self.k)}
+        frontier = [anchor]
+        while frontier:
+            reached: list[str] = []
+            for b in banks.modalities:
+                steps = [a for a in frontier if self.spaces(banks, a, b)]
+                if b in found or not steps:
+                    continue
+                best = torch.full((len(rows), self.k), -1)
+                for a in steps:  # one step serves; another fills what it leaves open
+                    open_ = (best[:, 0] < 0).nonzero().squeeze(1)
+                    if not len(open_):
+                        break
+                    best[open_] = nearest(
+                        banks.of[a],
+                        found[a][open_, 0],
+                        banks.of[b],
+                        candidates[b],
+                        self.spaces(banks, a, b),
+                        self.k,
+                        self.backend,
+                    )
+                found[b] = best
+                reached.append(b)
+            frontier = reached
+        nobody = torch.full((len(rows), self.k), -1)
+        return {m: found.get(m, nobody) for m in banks.modalities}
+
+    def tuples(self, banks: Banks, found: Mapping[str, Tensor]) -> Tuples:
+        """Tuples of the banks' own items."""
+        return _Retrieved(banks, found, self.noise)
+
+
+class _Retrieved(Tuples):
+    def __init__(self, banks: Banks, rows: Mapping[str, Tensor], noise: float) -> None:
+        self.banks, self.rows, self.noise = banks, dict(rows), noise
+        # What most spaces embed, as a rule text, joins the others: tuples that hold the same
+        # one say the same.
+        self.bridge = max(banks.modalities, key=lambda m: len(banks.of[m].vectors))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values())))
+
+    def draw(self, index: Tensor, generator: torch.Generator) -> Drawn:
+        """One of each item's neighbours, at random."""
+        chosen = {m: _one_of(rows[index], generator) for m, rows in self.rows.items()}
+        drawn = self.banks.drawn(chosen, self._group(chosen, index))
+        return drawn.noisy(self.noise, generator)
+
+    def _group(self, rows: Mapping[str, Tensor], index: Tensor) -> Tensor:
+        joining = rows[self.bridge]
+        item = self.banks.of[self.bridge].item[joining.clamp(min=0)]
+        return torch.where(joining >= 0, item, -1 - index)
+
+
+def _first(item: Tensor) -> Tensor:
+    """The places at which each item comes first."""
+    return torch.from_numpy(np.unique(item.numpy(), return_index=True)[1])
+
+
+def _one_of(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """One of the neighbours (B, k) of each item; there are fewer where later ones are -1."""
+    if rows.shape[1] == 1:
+        return rows[:, 0]
+    count = (rows >= 0).sum(dim=1).clamp(min=1)
+    place = (torch.rand(len(rows), generator=generator) * count).long()
+    return rows.gather(1, place.unsqueeze(1)).squeeze(1)
