@@ -28,6 +28,7 @@ def spec():
         },
         {
             "dead": TargetSpec("binary", ("no", "yes"), weights=(0.5, 2.0)),
+            "os": TargetSpec("survival", cuts=(1.0, 12.5)),
             "stay": TargetSpec("regression", width=2, mean=(1.0, 2.0), std=(3.0, 4.0)),
         },
     )
@@ -84,6 +85,8 @@ def test_each_kind_of_target_has_its_number_of_scores():
     assert TargetSpec("multiclass", three).out_dim == 3
     assert TargetSpec("multilabel", three).out_dim == 3
     assert TargetSpec("regression", width=4).out_dim == 4
+    assert TargetSpec("survival", cuts=(1.0, 2.0)).out_dim == 2
+    assert TargetSpec("survival").out_dim == 1
 
 
 def test_binary_scores_become_two_probabilities():
@@ -107,6 +110,39 @@ def test_regression_scores_return_to_the_units_of_the_target(spec):
     assert found.tolist() == [[1.0, 2.0], [4.0, -2.0]]
     plain = TargetSpec("regression").predict(torch.tensor([[5.0]]))
     assert plain.tolist() == [[5.0]]
+
+
+def test_hazards_become_a_risk_and_a_falling_curve():
+    spec = TargetSpec("survival", cuts=(1.0, 2.5, 12.25))
+    logits = torch.tensor([[0.0, -1.0, 2.0], [40.0, 0.0, 0.0], [-40.0, -40.0, -40.0]])
+    found = spec.predict(logits)
+    curve = (1 - logits.sigmoid()).cumprod(dim=1)
+    assert torch.allclose(found[:, 1:], curve)
+    assert torch.allclose(found[:, 0], 1 - curve.mean(dim=1))
+    assert spec.outputs == ("risk", "survival_1", "survival_2.5", "survival_12.25")
+
+
+def test_coxs_score_is_the_risk_itself():
+    logits = torch.tensor([[0.5], [-2.0]])
+    assert torch.equal(TargetSpec("survival").predict(logits), logits)
+    assert TargetSpec("survival").outputs == ("risk",)
+
+
+def test_neighbouring_cuts_have_names_of_their_own():
+    cut = torch.tensor(17.44)
+    close = (cut.item(), torch.nextafter(cut, cut + 1).item())
+    assert len(set(TargetSpec("survival", cuts=close).outputs)) == 3
+
+
+@pytest.mark.parametrize("cuts", [(0.0, 1.0), (2.0, 1.0), (1.0, 1.0), (1.0, float("inf"))])
+def test_cuts_ascend_from_above_zero(cuts):
+    with pytest.raises(DataError, match="ascending"):
+        TargetSpec("survival", cuts=cuts)
+
+
+def test_only_survival_has_cuts():
+    with pytest.raises(DataError, match="A regression target has the cuts"):
+        TargetSpec("regression", cuts=(1.0,))
 
 
 def test_predict_reads_steps_as_it_reads_rows(spec):

@@ -1,4 +1,4 @@
-"""The classical models: logistic or ridge regression, and histogram gradient boosting."""
+"""The classical models: a linear one (logistic, ridge or Cox), and gradient boosting."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from mmfuse.baselines.survival import boosted_hazards, fit_cox
 from mmfuse.spec import TargetSpec
 
-LINEAR = "linear model (scikit-learn)"
-BOOSTING = "gradient boosting (scikit-learn)"
+LINEAR = "linear model"
+BOOSTING = "gradient boosting"
 BASELINES = (LINEAR, BOOSTING)
 
 Predict = Callable[[Any], np.ndarray]
@@ -23,8 +24,9 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
     """Fits one classical model, with scikit-learn's defaults.
 
     Args:
-        variant: ``LINEAR`` is logistic regression, or ridge regression for numbers;
-            ``BOOSTING`` is histogram gradient boosting.
+        variant: ``LINEAR`` is logistic regression, or ridge regression for numbers, or
+            Cox's with a ridge for survival; ``BOOSTING`` is histogram gradient boosting,
+            for survival of the hazard in each time bin.
         spec: the target; several labels or values are a model each, of the rows where
             that one is known.
         x: features of the labelled training rows.
@@ -38,6 +40,10 @@ def fit_baseline(variant: str, spec: TargetSpec, x: Any, y: np.ndarray, seed: in
     if spec.kind in ("binary", "multiclass"):
         count = 2 if spec.kind == "binary" else len(spec.classes)
         return _probabilities(variant, x, y, count, seed)
+    if spec.kind == "survival":
+        if variant == LINEAR:
+            return fit_cox(spec, x, y)
+        return boosted_hazards(spec, x, y, functools.partial(_probabilities, variant, seed=seed))
     known = [(one, np.isfinite(one)) for one in y.reshape(len(y), -1).T]
     if spec.kind == "multilabel":
         labels = [_probabilities(variant, x[rows], one[rows], 2, seed) for one, rows in known]

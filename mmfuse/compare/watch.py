@@ -42,7 +42,8 @@ class BestTestEpoch(L.Callback):
     """Scores the complete test rows after every epoch and keeps the best: the dishonest protocol.
 
     The best epoch is the one with the highest accuracy of the first target (lowest RMSE for
-    regression, highest AUROC for several labels). Nothing of it reaches training.
+    regression, highest AUROC for several labels, highest C-index for survival). Nothing of it
+    reaches training.
     """
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class BestTestEpoch(L.Callback):
 
 def _standing(epoch: pd.DataFrame) -> float:
     first = epoch[epoch["target"] == epoch["target"].iloc[0]].set_index("metric")["value"]
-    metric = next(m for m in ("accuracy", "rmse", "auroc") if m in first)
+    metric = next(m for m in ("accuracy", "rmse", "auroc", "c_index") if m in first)
     value = float(first[metric])
     if math.isnan(value):
         return -math.inf

@@ -8,6 +8,7 @@ from mmfuse.data.features import FeatureData
 from mmfuse.data.hf import HFData
 from mmfuse.data.npz import NpzData
 from mmfuse.data.source import Source
+from mmfuse.data.survival import Survival
 from mmfuse.data.tables import TableData
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "HFData",
     "NpzData",
     "Source",
+    "Survival",
     "TableData",
 ]

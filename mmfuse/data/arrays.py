@@ -19,11 +19,13 @@ class ArrayData(FusionDataModule):
         inputs: each modality's rows: an array or tensor (all NaN where absent), a list of
             arrays or strings (None where absent), or a DataFrame (empty where absent).
         target: labels or values, one a row; a mapping for several targets. None or NaN, or
-            -1 among whole numbers, is unknown.
+            -1 among whole numbers, is unknown. ``Survival(time, event)`` makes a survival
+            target.
         kinds: what a modality is, where its axes do not tell: see ``to_column``.
         categorical: columns of a modality that hold categories.
-        target_kinds: ``binary``, ``multiclass``, ``multilabel`` or ``regression`` where the
-            values do not tell; a single target is called ``y``.
+        target_kinds: ``binary``, ``multiclass``, ``multilabel``, ``regression`` or
+            ``survival`` (rows of time and event) where the values do not tell; a single
+            target is called ``y``.
         split: ``train``, ``val`` or ``test`` for each row; None draws.
         groups: rows of one group stay in one split.
         **kwargs: as ``FusionDataModule``.

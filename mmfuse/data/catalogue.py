@@ -137,6 +137,25 @@ _ESC10: dict[str, Any] = {
 }
 _SPEAKERS = ("theo", "george", "jackson", "lucas", "nicolas", "yweweler")
 _FOLDS = (5, 1, 2, 3, 4)
+# What each cancer's table holds, and its digest.
+_TCGA = {
+    "blca": (
+        "373 bladder cancers (169 deaths)",
+        "1893880adfc3f3b04d7bf95812574fc53355d9e086b029a8f3b968e1882369e7",
+    ),
+    "brca": (
+        "956 breast cancers (130 deaths)",
+        "71a67c085b41308dc89223db5fa86075e3ee24487811ff1eeceb761bd76ba64e",
+    ),
+    "gbmlgg": (
+        "569 gliomas (187 deaths)",
+        "5fa2fdb58453148f4849bc39e233ae5964e7d2ecc22c2424615ae36af8c0667c",
+    ),
+    "kirc": (
+        "345 kidney cancers (92 deaths)",
+        "4e35c7447fcf3149083444bc12203e8671befa7596f8421833f5fcb9dc28a1db",
+    ),
+}
 
 #: Every named data set.
 CATALOGUE: dict[str, Entry] = {
@@ -200,6 +219,18 @@ CATALOGUE: dict[str, Entry] = {
             **_ESC10,
         )
         for k in _FOLDS
+    },
+    **{
+        f"tcga_{cancer}{f'_fold{k}' if k else ''}": Entry(
+            f"{what}: RNA, copy numbers, mutations, age and sex; survival; fold {k} tests",
+            sets.tcga(cancer, k),
+            "GDC data-use terms (no re-identification); the tables' repository GPL-3.0",
+            "tcga_survival",
+            {f"tcga_{cancer}.parquet": digest},
+            "github.com/mahmoodlab/PORPOISE, folders datasets_csv_mutsig and splits",
+        )
+        for cancer, (what, digest) in _TCGA.items()
+        for k in range(5)
     },
     "openmoji": Entry(
         "1,990 emoji: picture, name and tags; 10 groups; a fifth tests",

@@ -53,6 +53,9 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         on_duplicates: rows that occur in two splits are an ``error``; ``drop`` takes them
             out of the earlier split (training, then validation); ``allow`` leaves them.
         is_class_weighted: weigh classes by the inverse of their training frequency.
+        survival_bins: time bins of survival targets, whose hazards the model learns; they end
+            at quantiles of the training events' times, the last at the last training time. 0
+            for Cox's model.
         on_error: a row that cannot be decoded, or that its encoder cannot use, is an error
             (``raise``), or counts as absent and is listed in ``Batch.problems`` (``absent``).
         cached: for a modality the folder of features that its frozen encoder made of this
@@ -81,6 +84,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         test_missing: Missingness | None = None,
         on_duplicates: Duplicates = "error",
         is_class_weighted: bool = False,
+        survival_bins: int = 4,
         on_error: OnError = "raise",
         cached: dict[str, str] | None = None,
         only: list[str] | None = None,
@@ -104,13 +108,22 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
                 f'missing_cells is {missing_cells!r}; expected "error", "keep", or "mean" '
                 "together with standardise=True."
             )
+        if survival_bins < 0:
+            raise ConfigError(f"survival_bins is {survival_bins}; expected 1 up, or 0 for Cox.")
         if on_error not in ("raise", "absent"):
             raise ConfigError(f"on_error is {on_error!r}; expected raise or absent.")
         self.on_error, self.cached, self.only = on_error, cached or {}, only
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.seed, self.missing, self.test_missing = seed, missing, test_missing
         self._options = Options(
-            val, test, seed, standardise, missing_cells, on_duplicates, is_class_weighted
+            val,
+            test,
+            seed,
+            standardise,
+            missing_cells,
+            on_duplicates,
+            is_class_weighted,
+            survival_bins,
         )
         self._adopted: DataSpec | None = None
         self._ready: Ready | None = None

@@ -60,9 +60,14 @@ class Facts:
 
 
 def groups(spec: TargetSpec, target: Tensor, train: Tensor) -> Tensor:
-    """The label group of each row: the class, or above the training median; -1 unknown."""
+    """The label group of each row: the class, or above the training median; -1 unknown.
+
+    For survival whether the event was seen.
+    """
     if spec.kind in ("binary", "multiclass"):
         return target.long()
+    if spec.kind == "survival":
+        return target[:, 1].nan_to_num(-1).long()
     score = target.double()
     if score.dim() > 1:
         score = score.sum(dim=1) if spec.kind == "multilabel" else score[:, 0]

@@ -48,6 +48,7 @@ class FeatureData(HFData):
     ) -> None:
         super().__init__(path, {}, None, target_kinds, split, **kwargs)
         self._wanted = modalities, targets
+        self._kinds = dict(target_kinds or {})
 
     def read(self) -> Source:
         """Opens the features."""
@@ -67,6 +68,11 @@ class FeatureData(HFData):
         }
         known = list(manifest["spec"]["targets"])
         self.targets = {t: f"target.{t}" for t in (known if targets is None else targets)}
+        # Pairs of time and event look like two values to regress.
+        pairs: dict[str, TargetKind] = {
+            t: "survival" for t in self.targets if _kind(manifest, t) == "survival"
+        }
+        self.target_kinds = pairs | self._kinds
         return super().read()
 
     def settings(self) -> dict[str, Any]:
@@ -80,3 +86,7 @@ class FeatureData(HFData):
             found = found.select(np.flatnonzero(found.data.column("split").is_valid().to_numpy()))
             found = found.flatten_indices() if found._indices is not None else found
         return found, None
+
+
+def _kind(manifest: Mapping[str, Any], target: str) -> str | None:
+    return manifest["spec"]["targets"].get(target, {}).get("kind")

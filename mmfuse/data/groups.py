@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from mmfuse.data.survival import Survival, survival_of
 from mmfuse.errors import DataError
 from mmfuse.recorded import Recorded
 from mmfuse.spec import Kind
@@ -39,7 +40,7 @@ class ColumnGroup(Recorded):
 
 
 Groups = dict[str, str | list[str] | ColumnGroup]
-Targets = str | list[str] | dict[str, str | list[str]]
+Targets = str | list[str] | dict[str, str | list[str] | Survival]
 
 
 def group_of(value: str | Sequence[str] | ColumnGroup | Mapping[str, Any]) -> ColumnGroup:
@@ -71,16 +72,26 @@ def find_columns(wanted: str | Sequence[str], known: Sequence[str], of: str) -> 
     return found
 
 
-def named_targets(targets: Targets | None) -> dict[str, str | list[str]]:
+def named_targets(
+    targets: str | list[str] | Mapping[str, Any] | None,
+) -> dict[str, str | list[str] | Survival]:
     """Each target's column or columns, by the target's name."""
     if targets is None:
         return {}
     if isinstance(targets, Mapping):
-        return dict(targets)
+        return {t: survival_of(t, columns) for t, columns in targets.items()}
     return {t: t for t in ([targets] if isinstance(targets, str) else targets)}
 
 
-def pick_target(frame: pd.DataFrame, name: str, columns: str | Sequence[str]) -> Any:
-    """A target's values: a Series, or a DataFrame for several labels or values a row."""
-    found = find_columns(columns, list(frame.columns), f"Target {name!r}")
+def columns_of(target: str | list[str] | Survival) -> str | list[str]:
+    """The columns that a target names."""
+    return target.columns if isinstance(target, Survival) else target
+
+
+def pick_target(frame: pd.DataFrame, name: str, target: str | list[str] | Survival) -> Any:
+    """A target's values: a Series, a DataFrame for several labels or values a row, or Survival."""
+    columns, known, of = columns_of(target), list(frame.columns), f"Target {name!r}"
+    if isinstance(target, Survival):
+        return target.filled({c: frame[find_columns(c, known, of)[0]] for c in target.columns})
+    found = find_columns(columns, known, of)
     return frame[found[0]] if isinstance(columns, str) and len(found) == 1 else frame[found]

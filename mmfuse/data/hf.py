@@ -15,6 +15,7 @@ from mmfuse.data.groups import (
     ColumnGroup,
     Groups,
     Targets,
+    columns_of,
     find_columns,
     group_of,
     named_targets,
@@ -47,8 +48,9 @@ class HFData(FusionDataModule):
             several columns of numbers and categories; ``columns`` with ``kind`` and
             ``categorical`` where the values do not tell, such as strings that are paths of
             files. A null is an absence.
-        targets: columns to predict; a mapping names them, or joins several into one
-            target with several labels or values.
+        targets: columns to predict; a mapping names them, joins several into one target with
+            several labels or values, or gives a ``Survival`` target its ``time`` and
+            ``event`` (or ``censored``).
         target_kinds: what a target is, where its values do not tell.
         split: the column with ``train``, ``val`` or ``test``.
         groups: the column whose equal values stay in one split.
@@ -83,7 +85,7 @@ class HFData(FusionDataModule):
         if self.split is not None:
             split = self._values(data, "split", self.split)
         targets = {
-            t: pick_target(self._frame(data, f"Target {t!r}", c), t, c)
+            t: pick_target(self._frame(data, f"Target {t!r}", columns_of(c)), t, c)
             for t, c in named_targets(self.targets).items()
         }
         return gather_columns(

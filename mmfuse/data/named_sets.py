@@ -15,6 +15,7 @@ from mmfuse.data.media_values import sound_array
 from mmfuse.data.modalities import to_column
 from mmfuse.data.npz import NpzData, read_npz
 from mmfuse.data.source import Source, gather, gather_columns
+from mmfuse.data.survival import Survival
 from mmfuse.data.tables import read_table, source_from_frame
 from mmfuse.spec import ModalitySpec
 
@@ -122,6 +123,35 @@ def esc10(fold: int) -> Read:
         )
         return source_from_frame(
             frame, groups, "class", split="split", groups="recording", root=folder
+        )
+
+    return read
+
+
+def tcga(cancer: str, fold: int) -> Read:
+    """Gene expression, copy numbers, mutations and age and sex of patients; their survival.
+
+    Expression is clipped to 10 deviations either side, as single values reach thousands. The
+    subtype is left out: among gliomas it gives the grade away.
+
+    Args:
+        cancer: which of the tables.
+        fold: which of the five folds tests.
+    """
+
+    def read(folder: Path) -> Source:
+        frame = read_table(folder / f"tcga_{cancer}.parquet")
+        vectors = {
+            m: frame[[c for c in frame.columns if c.endswith(f"_{m}")]].to_numpy(np.float32)
+            for m in ("rnaseq", "cnv", "mut")
+        }
+        vectors["rnaseq"] = vectors["rnaseq"].clip(-10, 10)
+        # A category, as one patient's sex is not known.
+        clinical = to_column("clinical", frame[["age", "is_female"]], categorical=["is_female"])
+        return gather_columns(
+            {m: to_column(m, v) for m, v in vectors.items()} | {"clinical": clinical},
+            {"os": Survival(frame["survival_months"], censored=frame["censorship"])},
+            split=np.where(frame["fold"] == fold, "test", "train"),
         )
 
     return read

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmfuse.data.datamodule import FusionDataModule
-from mmfuse.data.groups import find_columns
+from mmfuse.data.groups import find_columns, named_targets
 from mmfuse.data.source import Source, gather
+from mmfuse.data.survival import Survival
 from mmfuse.errors import DataError, MissingFileError
 from mmfuse.files import sha256
 from mmfuse.spec import Kind, TargetKind
@@ -24,7 +25,8 @@ class NpzData(FusionDataModule):
         path: an ``.npz`` file without pickled objects. A key may be stored in parts, as
             ``<key>_train``, ``<key>_val`` and ``<key>_test``, which gives the split.
         modalities: keys, or a key for each modality's name; a row that is all NaN is absent.
-        targets: keys to predict, or a key for each target's name.
+        targets: keys to predict, or a key for each target's name, or for a ``Survival``
+            target the keys of its ``time`` and ``event`` (or ``censored``).
         kinds: what a modality is, where its axes do not tell: one axis a row is a vector,
             two a series (steps, channels), three an image (channels, height, width).
         target_kinds: what a target is, where its values do not tell.
@@ -37,7 +39,7 @@ class NpzData(FusionDataModule):
         self,
         path: str,
         modalities: list[str] | dict[str, str],
-        targets: str | list[str] | dict[str, str] | None = None,
+        targets: str | list[str] | dict[str, str | Survival] | None = None,
         kinds: dict[str, Kind] | None = None,
         target_kinds: dict[str, TargetKind] | None = None,
         split: str | None = None,
@@ -47,7 +49,7 @@ class NpzData(FusionDataModule):
         super().__init__(**kwargs)
         self.path, self.split, self.groups = path, split, groups
         self.modalities = _by_name(modalities)
-        self.targets = _by_name([targets] if isinstance(targets, str) else targets or [])
+        self.targets = named_targets(targets)
         self.kinds, self.target_kinds = kinds, target_kinds
 
     def read(self) -> Source:
@@ -66,7 +68,7 @@ class NpzData(FusionDataModule):
             split = np.concatenate([np.full(len(array), name) for name, array in parts.items()])
         return gather(
             inputs,
-            {t: _array(arrays, key) for t, key in self.targets.items()},
+            {t: _target(arrays, key) for t, key in self.targets.items()},
             self.kinds,
             target_kinds=self.target_kinds,
             split=split,
@@ -96,6 +98,13 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise DataError(
             f"{path} cannot be read as an .npz of plain arrays: {error}. Is the file whole?"
         ) from error
+
+
+def _target(arrays: Mapping[str, np.ndarray], key: str | list[str] | Survival) -> Any:
+    if isinstance(key, Survival):
+        return key.filled({k: _array(arrays, k) for k in key.columns})
+    assert isinstance(key, str)
+    return _array(arrays, key)
 
 
 def _by_name(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from mmfuse.data.facts import Facts
 from mmfuse.data.modalities import STEPPED, nobody
 from mmfuse.data.source import Source
 from mmfuse.data.split import split_rows, strata_of
+from mmfuse.data.survival import event_strata, outcomes_of
 from mmfuse.data.targets import code_target, decide_kind, fit_target, numbers_of
 from mmfuse.errors import DataError, UnknownModalityError
 from mmfuse.spec import DataSpec, ModalitySpec
@@ -45,6 +46,7 @@ class Options:
     missing_cells: MissingCells
     on_duplicates: Duplicates
     is_class_weighted: bool
+    survival_bins: int
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,11 @@ def _check_cells(
 def _split(source: Source, options: Options) -> dict[str, np.ndarray]:
     labels = None
     for name, raw in list(source.targets.items())[:1]:
-        if raw.values.ndim > 1:
+        if raw.kind == "survival":
+            labels = event_strata(outcomes_of(name, numbers_of(name, raw)))
+        elif raw.values.ndim > 1:
             continue
-        if decide_kind(name, raw) == "regression":
+        elif decide_kind(name, raw) == "regression":
             labels = strata_of(numbers_of(name, raw))
         else:
             labels = pd.factorize(pd.Series(raw.values))[0]
@@ -206,7 +210,8 @@ def _measure(
             s = replace(s, mean=mean, std=std)
         modalities[m] = replace(s, has_gaps=m in gaps)
     fitted = {
-        t: fit_target(t, raw, parts, options.is_class_weighted) for t, raw in source.targets.items()
+        t: fit_target(t, raw, parts, options.is_class_weighted, options.survival_bins)
+        for t, raw in source.targets.items()
     }
     spec = DataSpec(modalities, {t: s for t, (s, _) in fitted.items()})
     return spec, {t: values for t, (_, values) in fitted.items()}

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmfuse.data.modalities import Column, to_column
+from mmfuse.data.survival import Survival, survival_of
 from mmfuse.data.targets import RawTarget
 from mmfuse.errors import ConfigError, DataError, UnknownModalityError
 from mmfuse.spec import Kind, ModalitySpec, TargetKind
@@ -80,7 +81,7 @@ def gather_columns(
     """
     target_kinds = target_kinds or {}
     _known("target_kinds", target_kinds, targets)
-    raw = {t: to_target(v, target_kinds.get(t)) for t, v in targets.items()}
+    raw = {t: to_target(survival_of(t, v), target_kinds.get(t), t) for t, v in targets.items()}
     lengths = {m: len(c) for m, (c, _) in columns.items()}
     lengths |= {t: len(r.values) for t, r in raw.items()}
     for name, extra in (("split", split), ("groups", groups)):
@@ -102,12 +103,19 @@ def gather_columns(
     )
 
 
-def to_target(value: Any, kind: TargetKind | None = None) -> RawTarget:
-    """A target from an array, list, Series or DataFrame (one column a label or value)."""
+def to_target(value: Any, kind: TargetKind | None = None, name: str = "y") -> RawTarget:
+    """A target from an array, list, Series, DataFrame (one column a label or value) or Survival."""
     if isinstance(value, pd.DataFrame):
         return RawTarget(value.to_numpy(), kind, tuple(map(str, value.columns)))
     if isinstance(value, pd.Series):
-        return RawTarget(value.to_numpy(), kind)
+        return RawTarget(_lines(value.to_numpy()), kind)
+    if isinstance(value, Survival):
+        if kind not in (None, "survival"):
+            raise ConfigError(
+                f"Target {name!r} has a time and an event, and target_kinds calls it {kind}. Leave "
+                "it out of target_kinds, or name one column."
+            )
+        return RawTarget(value.pairs(name), "survival")
     return RawTarget(np.asarray(value), kind)
 
 
@@ -126,6 +134,13 @@ def only_modalities(source: Source, names: Sequence[str]) -> Source:
         )
     kept = {m: s for m, s in source.modalities.items() if m in names}
     return replace(source, modalities=kept, as_is=source.as_is & frozenset(kept))
+
+
+def _lines(values: np.ndarray) -> np.ndarray:
+    """``(N, L)`` for a column whose cells are lists, as features on disk have several values."""
+    if values.dtype == object and len(values) and isinstance(values[0], np.ndarray | list):
+        return np.stack(values.tolist())
+    return values
 
 
 def _known(option: str, given: Mapping[str, Any], names: Mapping[str, Any]) -> None:

@@ -38,8 +38,9 @@ class TableData(FusionDataModule):
             ``columns`` with ``kind`` and ``categorical``. Columns of strings are categories
             unless ``kind`` is ``text``, or ``image``, ``audio`` or ``video`` for paths of
             files; a Parquet column of lists holds vectors or series, one of binaries files.
-        targets: columns to predict; a mapping names them, or joins several into one
-            target with several labels or values.
+        targets: columns to predict; a mapping names them, joins several into one target with
+            several labels or values, or gives a ``Survival`` target its ``time`` and
+            ``event`` (or ``censored``).
         target_kinds: what a target is, where its values do not tell.
         split: the column with ``train``, ``val`` or ``test``.
         groups: the column whose equal values stay in one split.

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from mmfuse.data.survival import fit_survival, outcomes_of
 from mmfuse.errors import DataError
 from mmfuse.spec import TargetKind, TargetSpec
 
@@ -20,7 +21,8 @@ class RawTarget:
     """One target before training rows are known.
 
     Args:
-        values: (N,) labels or numbers, None or NaN where unknown; or (N, L).
+        values: (N,) labels or numbers, None or NaN where unknown; or (N, L); for survival
+            (N, 2) times and events.
         kind: what it is; None decides by the values: numbers with a fraction are
             regression, (N, L) of 0 and 1 several labels at once, everything else classes
             (as scikit-learn's ``type_of_target``).
@@ -71,7 +73,11 @@ def numbers_of(name: str, target: RawTarget) -> np.ndarray:
 
 
 def fit_target(
-    name: str, target: RawTarget, parts: Mapping[str, np.ndarray], is_weighted: bool = False
+    name: str,
+    target: RawTarget,
+    parts: Mapping[str, np.ndarray],
+    is_weighted: bool = False,
+    bins: int = 4,
 ) -> tuple[TargetSpec, Tensor]:
     """Classes or scale from the training rows, and every row's value as a tensor.
 
@@ -80,15 +86,20 @@ def fit_target(
         target: the values.
         parts: row numbers of each split.
         is_weighted: weigh classes by the inverse of their training frequency.
+        bins: time bins of a survival target; 0 for Cox's model.
 
     Raises:
         DataError: no labelled training row, one class only, a label that training lacks,
-            a class count that contradicts the declared kind.
+            a class count that contradicts the declared kind; for survival see ``outcomes_of`` and
+            ``fit_survival``.
     """
     train = parts["train"]
     kind = decide_kind(name, target)
     if kind in ("binary", "multiclass"):
         return _fit_classes(name, target, kind, parts, is_weighted)
+    if kind == "survival":
+        times = outcomes_of(name, numbers_of(name, target))
+        return fit_survival(name, times[train], bins), torch.from_numpy(times)
     values = numbers_of(name, target)
     known = values[train][np.isfinite(values[train].reshape(len(train), -1)).all(axis=1)]
     if not len(known):
@@ -163,6 +174,8 @@ def code_target(name: str, target: RawTarget, spec: TargetSpec) -> Tensor:
     Raises:
         DataError: a label that the training did not have, or another number of values.
     """
+    if spec.kind == "survival":
+        return torch.from_numpy(outcomes_of(name, numbers_of(name, target)))
     if spec.kind not in ("binary", "multiclass"):
         values = torch.from_numpy(numbers_of(name, target).astype(np.float32))
         width = 1 if values.dim() == 1 else values.shape[1]

@@ -50,7 +50,8 @@ class LateProductFusion(LateFusion):
 
     for classes as log-probabilities, for one or several 0/1 labels as the sum of log-odds.
     For regression the experts are Gaussians of one variance, whose product has its peak at
-    their mean.
+    their mean. For survival the odds of the event in each time bin are multiplied, or under
+    Cox's model the hazard ratios.
 
     Args:
         dims: width of each modality's tokens, in fusion order.
@@ -84,7 +85,8 @@ class LateConfidenceFusion(LateFusion):
         p   = sum_{m present} w_m p_m,   w_m = c_m / sum_{m present} c_m
         c_m = 1 - entropy(p_m) / log K
 
-    Returned as log-probabilities, for 0/1 labels as log-odds, label by label (K = 2).
+    Returned as log-probabilities, for 0/1 labels as log-odds, label by label (K = 2), and so
+    for the hazards of survival, bin by bin.
 
     Args:
         dims: width of each modality's tokens, in fusion order.
@@ -96,7 +98,8 @@ class LateConfidenceFusion(LateFusion):
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), votes (B, M, D)
 
     Raises:
-        ConfigError: a regression target, which has no entropy.
+        ConfigError: a regression target, or a survival target under Cox's model, which has no
+            entropy.
 
     Reference:
         Misra et al., "New Entropy Based Combination Rules in HMM/ANN Multi-Stream ASR",
@@ -108,10 +111,11 @@ class LateConfidenceFusion(LateFusion):
 
     def combine(self, logits: Tensor, present: Tensor, target: TargetSpec) -> Tensor:
         """Mixture over the present."""
-        if target.kind == "regression":
+        if target.kind == "regression" or target.is_cox:
             raise ConfigError(
-                "LateConfidenceFusion weighs by the entropy of classes, and a regression target "
-                "has none. Use LateMeanFusion."
+                "LateConfidenceFusion weighs by the entropy of classes, and a "
+                f"{'survival target under Cox' if target.is_cox else 'regression target'} has "
+                "none. Use LateMeanFusion."
             )
         if target.kind == "multiclass":
             return _mix(logits.log_softmax(dim=-1), present)

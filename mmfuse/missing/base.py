@@ -22,7 +22,7 @@ class RowFacts:
         present: ``(B, M)`` bool, who is there before the simulator.
         group: ``(B,)`` long, the label: the class; for regression 1 above the training
             median and 0 below; for several labels at once 1 where more labels than the
-            training median apply. -1 where unknown.
+            training median apply; for survival 1 where the event was seen. -1 where unknown.
         value: ``(B, M)`` float in [0, 1], the training quantile of each modality's own
             value (the mean of its standardised numbers; a text's length; a file's size); 0.5
             where absent.

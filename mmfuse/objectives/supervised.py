@@ -45,7 +45,7 @@ def _losses(model: FusionModel, objective: str) -> nn.ModuleDict:
 
 
 class SupervisedLoss(Objective):
-    """Cross-entropy or squared error of the heads, averaged over targets.
+    """Cross-entropy, squared error or survival likelihood of the heads, averaged over targets.
 
     For a sequential fusion the loss is averaged over the initial state and the steps that
     happened, so that every step learns to predict::
@@ -84,8 +84,7 @@ class SupervisedLoss(Objective):
                 happened = output.fused.step_present
                 assert happened is not None
                 wide = target.unsqueeze(1).expand(-1, logits.shape[1], *target.shape[1:])
-                loss, weight = self.losses[name](logits, wide)
-                weight = weight * happened
+                loss, weight = self.losses[name](logits, wide, happened)
             else:
                 loss, weight = self.losses[name](output.logits[name], target)
             losses[name] = weighted_mean(loss, weight) / len(targets)
@@ -129,8 +128,8 @@ class UnimodalLoss(Objective):
             total = vector.new_zeros(())
             for name, target in targets.items():
                 logits = self.heads[m][name](vector)  # type: ignore[index]
-                loss, weight = self.losses[name](logits, target)
-                total = total + weighted_mean(loss, weight * present[:, i])
+                loss, weight = self.losses[name](logits, target, present[:, i])
+                total = total + weighted_mean(loss, weight)
             losses[m] = total / len(targets)
         return losses
 

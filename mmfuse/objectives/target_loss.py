@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmfuse.objectives.survival_loss import cox_loss, hazard_loss
 from mmfuse.spec import TargetSpec
 
 
@@ -16,16 +17,24 @@ class TargetLoss(nn.Module):
     labels at once, squared error in units of the training deviation for regression. A row
     without a label (-1, or NaN) weighs nothing.
 
+    For survival the negative log-likelihood of discrete hazards, or under Cox's model the
+    terms of the partial likelihood. Those are the events' alone: a censored row weighs
+    nothing and counts in the risk sets. **A risk set is made of the batch's own rows**, so
+    that the loss depends on who shares a batch; take batches that hold a score of events,
+    or all rows in one.
+
     Args:
         spec: the target.
 
     Shape:
-        logits (..., out_dim), target (...) or (..., out_dim) -> losses (...), weights (...)
+        logits (B, ..., out_dim), target (B, ...) or (B, ..., values), counted (B, ...) ->
+        losses (B, ...), weights (B, ...)
     """
 
     class_weights: Tensor | None
     mean: Tensor
     std: Tensor
+    cuts: Tensor
 
     def __init__(self, spec: TargetSpec) -> None:
         super().__init__()
@@ -35,9 +44,39 @@ class TargetLoss(nn.Module):
         self.register_buffer("class_weights", weights, persistent=False)
         self.register_buffer("mean", torch.tensor(spec.mean or (0.0,)), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or (1.0,)), persistent=False)
+        self.register_buffer("cuts", torch.tensor(spec.cuts), persistent=False)
 
-    def forward(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and weights of a batch."""
+    def forward(
+        self, logits: Tensor, target: Tensor, counted: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Losses and weights of a batch.
+
+        Args:
+            logits: the scores.
+            target: labels or values as in ``Batch``.
+            counted: bool, False for rows (or steps of rows) to leave out: they weigh nothing,
+                and no other row's loss knows of them. None counts all.
+        """
+        if self.spec.kind == "survival":
+            return self._survival(logits, target, counted)
+        loss, weight = self._row_by_row(logits, target)
+        return loss, weight if counted is None else weight * counted
+
+    def _survival(
+        self, logits: Tensor, target: Tensor, counted: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        target = target.to(logits.dtype)
+        known = target.isfinite().all(dim=-1)
+        counted = known if counted is None else known & counted
+        target = torch.where(counted.unsqueeze(-1), target, 0)
+        if self.spec.cuts:
+            loss = hazard_loss(logits, target, self.cuts.to(logits.dtype))
+            return loss.masked_fill(~counted, 0), counted.to(logits.dtype)
+        loss = cox_loss(logits.squeeze(-1), target, counted)
+        return loss, (counted & (target[..., 1] == 1)).to(logits.dtype)
+
+    def _row_by_row(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         if self.spec.kind in ("binary", "multiclass"):
             return self._classes(logits, target)
         # At least float32: a year or a price rounded to bfloat16 would be another one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mmfuse.robustness import weighted
@@ -21,6 +22,9 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "rmse": False,
     "r2": True,
+    "c_index": True,
+    "c_index_ipcw": True,
+    "ibs": False,
 }
 #: The metric that stands for each kind of target in importance and summaries. Each is
 #: higher for the better model, and has a plain value for a model that knows nothing.
@@ -29,6 +33,7 @@ MAIN_METRIC = {
     "multiclass": "accuracy",
     "multilabel": "auroc",
     "regression": "r2",
+    "survival": "c_index",
 }
 
 # Rows times resamples: beyond it fewer resamples are drawn, whose intervals are narrow anyway.
@@ -57,6 +62,8 @@ def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool
     """``(N,)`` True where the row's label is known, or some of its labels or values are."""
     if spec.kind in ("binary", "multiclass"):
         return label >= 0
+    if spec.kind == "survival":
+        return np.asarray(np.isfinite(label).all(axis=1))
     return np.asarray(np.isfinite(label.reshape(len(label), -1)).any(axis=1))
 
 
@@ -83,7 +90,9 @@ def score(
     on both sides), ECE of the chosen class (15 bins), Brier (binary between 0 and 1, else
     summed over classes, between 0 and 2). Several labels: macro F1, AUROC, ECE and Brier,
     each averaged over labels on the rows where that label is known. Regression: MAE, mean
-    squared error and R2 likewise over values; RMSE is the root of that mean.
+    squared error and R2 likewise over values; RMSE is the root of that mean. Survival:
+    Harrell's and Uno's concordance index and, unless the model is Cox's, which has no curve,
+    the integrated Brier score.
 
     Args:
         spec: the target.
@@ -121,6 +130,8 @@ def _scores(
     if spec.kind in ("binary", "multiclass"):
         return weighted.classes(predicted, label, weight)
     label = label.reshape(len(label), -1)
+    if spec.kind == "survival":
+        return weighted.survival(predicted, label, weight, spec.cuts)
     if spec.kind == "multilabel":
         return weighted.several_labels(predicted, label, weight)
     return weighted.values(predicted, label, weight)
@@ -128,8 +139,9 @@ def _scores(
 
 def metric_names(spec: TargetSpec) -> list[str]:
     """The metrics' names, in order: those of one made-up row."""
-    row = np.zeros((1, 1, max(spec.out_dim, 2 if spec.kind == "binary" else 1)), np.float32)
-    label = np.zeros(1 if spec.kind in ("binary", "multiclass") else (1, spec.out_dim))
+    row = spec.predict(torch.zeros(1, 1, spec.out_dim)).numpy()
+    values = 2 if spec.kind == "survival" else spec.out_dim
+    label = np.zeros(1 if spec.kind in ("binary", "multiclass") else (1, values))
     return list(_scores(spec, row, label, np.ones((1, 1))))
 
 

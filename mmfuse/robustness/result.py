@@ -77,7 +77,9 @@ class RobustnessResult:
             ``prediction`` are class numbers or values, ``label`` NaN where unknown;
             ``p_<class>`` the probabilities, NaN for classes of other targets. ``output``
             is "", or for several labels at once the label, which has lines of its own
-            (label and prediction 0 or 1), or for several values a row the value's number.
+            (label and prediction 0 or 1), or for several values a row the value's number. For
+            survival ``label`` is the time, ``event`` whether the event came then,
+            ``prediction`` the risk and ``p_survival_<time>`` the predicted curve.
         importance: each modality's ``shapley`` value in units of the target's main metric,
             with ``shapley_se``, zero where exact and else the standard error of an
             estimate; ``leave_one_out``, the score lost without it; ``alone``, the score

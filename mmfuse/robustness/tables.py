@@ -21,7 +21,7 @@ Targets = Mapping[str, TargetSpec]
 
 def class_names(spec: TargetSpec) -> tuple[str, ...]:
     """The classes' names, or their numbers where they have none."""
-    if spec.classes or spec.kind == "regression":
+    if spec.classes or not spec.is_classification:
         return spec.classes
     return ("0", "1") if spec.kind == "binary" else tuple(map(str, range(spec.out_dim)))
 
@@ -70,6 +70,13 @@ def predictions_table(
             known = np.where(label < 0, np.nan, label)
             part = _lines(found.rows, names, known, value.argmax(axis=2))
             for k, name in enumerate(class_names(spec)):
+                part[f"p_{name}"] = value[:, :, k].ravel()
+            parts.append(part.assign(target=target, output=""))
+            continue
+        if spec.kind == "survival":
+            part = _lines(found.rows, names, label[:, 0], value[:, :, 0])
+            part["event"] = np.tile(label[:, 1].astype(np.float32), len(names))
+            for k, name in enumerate(spec.outputs[1:], start=1):
                 part[f"p_{name}"] = value[:, :, k].ravel()
             parts.append(part.assign(target=target, output=""))
             continue

@@ -11,10 +11,12 @@ that the weighted rows leave undefined is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mmfuse.survival import concordance, integrated_brier
 
 Array = NDArray[np.float64]
 Scores = dict[str, Array]
@@ -85,6 +87,26 @@ def values(predicted: NDArray[np.float32], label: Array, weight: Array) -> Score
         "rmse": np.sqrt(_mean_defined(squares)),
         "r2": _mean_defined(r2s),
     }
+
+
+def survival(
+    predicted: NDArray[np.float32], label: Array, weight: Array, cuts: Sequence[float]
+) -> Scores:
+    """Survival: ``predicted`` (C, N, 1 + cuts) risk and curve, ``label`` (N, 2) time and event.
+
+    The curve is scored at the cuts between bins; the last only ends the last bin.
+    """
+    time, event = label[:, 0], label[:, 1] == 1
+    risk = predicted[:, :, 0]
+    found = {
+        "c_index": concordance(risk, time, event, weight),
+        "c_index_ipcw": concordance(risk, time, event, weight, is_ipcw=True),
+    }
+    if cuts:
+        at = np.array(cuts[:-1] or cuts)
+        curve = predicted[:, :, 1 : 1 + len(at)]
+        found["ibs"] = integrated_brier(curve, at, time, event, weight)
+    return found
 
 
 def _spread(label: Array, weight: Array, total: Array) -> Array:

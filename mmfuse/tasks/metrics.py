@@ -21,6 +21,7 @@ from torchmetrics.classification import (
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from mmfuse.spec import TargetSpec
+from mmfuse.tasks.survival_metrics import ConcordanceIndex, IntegratedBrierScore
 
 
 class CentredR2(R2Score):
@@ -53,7 +54,8 @@ def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
 
     Binary: accuracy, F1 of the positive class, AUROC. Multiclass: accuracy, macro F1,
     macro AUROC. Multilabel: mean accuracy, macro F1, macro AUROC over the labels.
-    Regression: MAE, RMSE, R2 (uniform average over several values).
+    Regression: MAE, RMSE, R2 (uniform average over several values). Survival: Harrell's
+    C-index and, unless the model is Cox's, the integrated Brier score.
 
     Args:
         spec: the target.
@@ -61,7 +63,8 @@ def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
 
     Shape:
         update(predictions, target): binary (B,) probabilities, multiclass (B, K),
-        multilabel (B, L), regression (B, width); targets as in ``Batch``
+        multilabel (B, L), regression (B, width), survival (B, 1 + cuts); targets as in
+        ``Batch``
     """
     metrics: dict[str, Metric | MetricCollection]
     if spec.kind == "binary":
@@ -80,6 +83,10 @@ def metrics_for(spec: TargetSpec, prefix: str = "") -> MetricCollection:
             "f1": MultilabelF1Score(labels, ignore_index=-1),
             "auroc": MultilabelAUROC(labels, ignore_index=-1),
         }
+    elif spec.kind == "survival":
+        metrics = {"c_index": ConcordanceIndex()}
+        if spec.cuts:
+            metrics["ibs"] = IntegratedBrierScore(spec.cuts[:-1] or spec.cuts)
     else:
         metrics = {
             "mae": MeanAbsoluteError(),

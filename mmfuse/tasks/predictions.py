@@ -26,7 +26,9 @@ def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.Data
     Returns:
         ``row``; for each classified target ``<target>`` (the class) and
         ``<target>_<class>`` (its probability); for several labels at once only the
-        probabilities; for regression the value, or ``<target>_0`` and so on for several.
+        probabilities; for regression the value, or ``<target>_0`` and so on for several; for
+        survival ``<target>_risk`` and ``<target>_survival_<time>``, the probability that the
+        event comes later.
     """
     batches = list(outputs) or [_no_rows(spec)]  # a process among many may have no batch
     joined = {k: torch.cat([b[k] for b in batches]).cpu().numpy() for k in batches[0]}
@@ -37,10 +39,10 @@ def to_frame(outputs: Iterable[Mapping[str, Tensor]], spec: DataSpec) -> pd.Data
             columns[name] = [target.classes[k] for k in values.argmax(axis=1)]
         if target.is_classification:
             columns |= {f"{name}_{c}": values[:, k] for k, c in enumerate(target.classes)}
-        elif target.width == 1:
+        elif target.kind == "regression" and target.width == 1:
             columns[name] = values[:, 0]
         else:
-            columns |= {f"{name}_{k}": values[:, k] for k in range(target.width)}
+            columns |= {f"{name}_{output}": values[:, k] for k, output in enumerate(target.outputs)}
     return pd.DataFrame(columns).drop_duplicates("row").sort_values("row", ignore_index=True)
 
 

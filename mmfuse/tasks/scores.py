@@ -95,12 +95,15 @@ def comparable(spec: TargetSpec, logits: Tensor, target: Tensor) -> tuple[Tensor
     """Predictions and labels as torchmetrics takes them, rows without a label left out.
 
     Of several labels an unknown one is -1, which the metrics leave out by itself; of several
-    values to regress a row counts when all are known.
+    values to regress a row counts when all are known, as does one with its time and event.
     """
     predicted = spec.predict(logits)
     if spec.kind in ("binary", "multiclass"):
         known = target >= 0
         predicted = predicted[:, 1] if spec.kind == "binary" else predicted
+        return predicted[known], target[known]
+    if spec.kind == "survival":
+        known = target.isfinite().all(dim=-1)
         return predicted[known], target[known]
     target = target.unsqueeze(-1) if target.dim() < predicted.dim() else target
     finite = target.isfinite()

@@ -137,6 +137,10 @@ class ObjectiveSubject:
             # -1, unknown, is one of the labels.
             return every % (len(self.target.classes) + 1) - 1
         labels = torch.randn(rows, width, dtype=torch.float64)
+        if self.target.kind == "survival":
+            # Times that tie here and there.
+            times = (torch.rand(rows, dtype=torch.float64) * 10).round() / 2
+            labels = torch.stack([times, (every % 3 > 0).double()], dim=1)
         if self.target.kind == "multilabel":
             labels = (labels > 0).double()
         labels[every % 5 == 0] = float("nan")

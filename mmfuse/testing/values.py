@@ -57,12 +57,14 @@ SPECS: Mapping[Kind, tuple[ModalitySpec, ...]] = {
     "video": (ModalitySpec("video"),),
 }
 
-#: A target of each kind.
+#: A target of each kind; survival in both of its models.
 TARGETS = (
     TargetSpec("binary", ("no", "yes"), weights=(0.5, 2.0)),
     TargetSpec("multiclass", ("x", "y", "z")),
     TargetSpec("multilabel", ("x", "y")),
     TargetSpec("regression", width=2, mean=(1.0, -1.0), std=(2.0, 0.5)),
+    TargetSpec("survival", cuts=(0.5, 1.0, 4.0)),
+    TargetSpec("survival"),
 )
 
 

@@ -104,8 +104,8 @@ def test_a_comparison_skips_what_is_done_and_its_file_serves_fit_too(here, capsy
     assert set(table["variant"]) == {
         "mean",
         "gated",
-        "linear model (scikit-learn)",
-        "gradient boosting (scikit-learn)",
+        "linear model",
+        "gradient boosting",
     }
     assert set(table["condition"]) == {"complete", "mcar"}
 

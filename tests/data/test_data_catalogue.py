@@ -178,6 +178,33 @@ class TestMirror:
         labels = data.dataset("train").__getitems__(range(23486)).target["recommended"]
         assert labels.float().mean().item() == pytest.approx(0.82, abs=0.005)
 
+    @pytest.mark.parametrize(
+        ("cancer", "patients", "deaths", "widths"),
+        [
+            ("blca", 373, 169, (1554, 256, 371, 2)),
+            ("brca", 956, 130, (1558, 1333, 21, 2)),
+            ("gbmlgg", 569, 187, (1544, 30, 16, 2)),
+            ("kirc", 345, 92, (1556, 937, 10, 2)),
+        ],
+    )
+    def test_each_cancer_has_its_patients_and_deaths(
+        self, cancer: str, patients: int, deaths: int, widths: tuple[int, ...]
+    ) -> None:
+        data = CatalogueData(f"tcga_{cancer}", on_duplicates="allow")
+        assert tuple(s.width for s in data.spec.modalities.values()) == widths
+        assert list(data.spec.modalities) == ["rnaseq", "cnv", "mut", "clinical"]
+        assert data.spec.modalities["clinical"].columns == ("age", "is_female")
+        assert sum(sizes(data)) == patients
+        batch = data.dataset("train").__getitems__(range(patients))
+        assert batch.target["os"][:, 1].sum() == deaths
+        assert batch.inputs["rnaseq"].abs().max() <= 10
+        assert batch.present.all()
+
+    def test_each_patient_is_tested_in_one_fold(self) -> None:
+        names = ["tcga_kirc", *(f"tcga_kirc_fold{k}" for k in range(1, 5))]
+        rows = [CatalogueData(n, on_duplicates="allow").rows("test").tolist() for n in names]
+        assert sorted(row for part in rows for row in part) == list(range(345))
+
     def test_doubles_leave_the_training_rows(self) -> None:
         every = CatalogueData("womens_clothing", on_duplicates="allow")
         data = CatalogueData("womens_clothing")

@@ -20,6 +20,9 @@ _METRICS = {
     "mae": "MAE",
     "rmse": "RMSE",
     "r2": "R²",
+    "c_index": "C-index",
+    "c_index_ipcw": "C-index (IPCW)",
+    "ibs": "integrated Brier score",
 }
 
 
