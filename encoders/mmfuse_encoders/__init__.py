@@ -4,6 +4,7 @@ from mmfuse_encoders.audio import LogMelCNNEncoder
 from mmfuse_encoders.clap_audio import ClapAudioEncoder
 from mmfuse_encoders.clap_text import ClapTextEncoder
 from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
+from mmfuse_encoders.identity import IdentityEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
 from mmfuse_encoders.neighbors import NeighborEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
@@ -30,6 +31,7 @@ __all__ = [
     "FramePoolEncoder",
     "GRUEncoder",
     "HashedNgramEncoder",
+    "IdentityEncoder",
     "ImageCNNEncoder",
     "LinearEncoder",
     "LogMelCNNEncoder",

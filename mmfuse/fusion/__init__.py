@@ -5,6 +5,7 @@ from mmfuse.fusion.bottleneck import BottleneckFusion
 from mmfuse.fusion.concat import ConcatFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
+from mmfuse.fusion.ithp import ITHPFusion, ITHPResidualFusion
 from mmfuse.fusion.late import LateConfidenceFusion, LateMeanFusion, LateProductFusion
 from mmfuse.fusion.lego import (
     LegoBlock,
@@ -28,6 +29,8 @@ __all__ = [
     "Fused",
     "Fusion",
     "GatedFusion",
+    "ITHPFusion",
+    "ITHPResidualFusion",
     "LateConfidenceFusion",
     "LateFusion",
     "LateMeanFusion",

@@ -8,7 +8,7 @@ import torch
 from mmfuse.errors import ConfigError
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
-from mmfuse_encoders import TokenProjectionEncoder
+from mmfuse_encoders import IdentityEncoder, TokenProjectionEncoder
 from mmfuse_encoders.tokens import sequence
 
 RAGGED = ModalitySpec("tokens", (None, 3))
@@ -54,3 +54,13 @@ def test_token_projection_learns(learns):
 def test_token_projection_refuses_a_series():
     with pytest.raises(ConfigError, match="takes tokens, the modality is series"):
         TokenProjectionEncoder((4, 3))
+
+
+def test_features_pass_as_they_are_and_their_padding_does_not():
+    values = torch.randn(2, 3, 3)
+    found = IdentityEncoder(RAGGED)(Tokens(values.masked_fill(~MASK.unsqueeze(-1), 7.0), MASK))
+    assert torch.equal(found.values, values.masked_fill(~MASK.unsqueeze(-1), 0))
+    assert IdentityEncoder(RAGGED).out_dim == 3
+    pooled = IdentityEncoder(RAGGED, pool=True)(Tokens(values, MASK))
+    torch.testing.assert_close(pooled, torch.stack([values[0, :2].mean(dim=0), values[1, 0]]))
+    assert torch.equal(IdentityEncoder(3)(values[0]), values[0])
