@@ -41,9 +41,11 @@ class ModalitySpec:
             stand last; code 0 means missing or unseen in training.
         levels: the names behind codes 1 upwards of each categorical column, where known.
         columns: the source columns' names, where there are any.
-        mean: per-feature training mean to subtract, empty for no standardisation. Features
-            lie on the last axis, for images on the first.
-        std: per-feature training standard deviation, never zero.
+        mean: what to subtract from each feature, empty for no standardisation: its training
+            mean, or its minimum where data are scaled by their range. Features lie on the
+            last axis, for images on the first.
+        std: what to divide each feature by then: its training deviation, or its range; never
+            zero.
         rate: for audio, samples a second that every row must have; 0 for any.
         has_gaps: cells of a present row may be missing (NaN); an encoder must take them.
 

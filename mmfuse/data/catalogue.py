@@ -232,6 +232,18 @@ CATALOGUE: dict[str, Entry] = {
         for cancer, (what, digest) in _TCGA.items()
         for k in range(5)
     },
+    "mosi_utterance": Entry(
+        "2,199 utterances of 93 film reviews: text, sound and video as vectors; 2 classes",
+        sets.mosi_utterance,
+        "code without a licence; CMU-MOSI is for research",
+        "mosi_utterance",
+        {
+            "features.npz": "8eaa78e1f0a6191b98e6e995db55456a46f5a2deccf3f3309a34c3811d053c23",
+            "utterances.csv.gz": "ac10a123ea50805da40b8140886ca1f3c0a4ba1dfdafff35f51c10f10d7d9656",
+        },
+        "github.com/declare-lab/contextual-utterance-level-multimodal-sentiment-analysis, "
+        "folder data",
+    ),
     "openmoji": Entry(
         "1,990 emoji: picture, name and tags; 10 groups; a fifth tests",
         sets.openmoji,

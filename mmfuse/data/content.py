@@ -181,7 +181,7 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else np.ascontiguousarray(value).tobytes()
 
 
-def scale(
+def moments(
     spec: ModalitySpec, column: NumberColumn | RaggedColumn, train: np.ndarray
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each feature over the present training rows; never zero.
@@ -204,6 +204,25 @@ def scale(
         count = total
     std = np.sqrt(squares / np.maximum(count, 1))
     return tuple(mean.tolist()), tuple(np.where(std > 1e-8, std, 1.0).tolist())
+
+
+def extent(
+    spec: ModalitySpec, column: NumberColumn | RaggedColumn, train: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Minimum and range of each feature over the present training rows; never a range of zero.
+
+    Missing cells count in neither. A constant feature has range 1.
+    """
+    numbers = spec.numeric_width
+    low, high = np.full(numbers, np.inf), np.full(numbers, -np.inf)
+    for block in blocks(column, train):
+        lines = _features(spec, block.values).astype(np.float64)
+        known = ~np.isnan(lines)
+        low = np.minimum(low, np.where(known, lines, np.inf).min(axis=0, initial=np.inf))
+        high = np.maximum(high, np.where(known, lines, -np.inf).max(axis=0, initial=-np.inf))
+    low = np.where(np.isfinite(low), low, 0.0)
+    span = np.where(np.isfinite(high), high - low, 0.0)
+    return tuple(low.tolist()), tuple(np.where(span > 1e-8, span, 1.0).tolist())
 
 
 def _features(spec: ModalitySpec, values: np.ndarray) -> np.ndarray:

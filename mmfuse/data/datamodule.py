@@ -18,7 +18,7 @@ from mmfuse.batch import Batch
 from mmfuse.data.cached import with_cached
 from mmfuse.data.dataset import FusionDataset, OnError
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
-from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, prepare
+from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, Scale, prepare
 from mmfuse.data.reading import Preprocess
 from mmfuse.data.source import Source, only_modalities
 from mmfuse.errors import ConfigError, DataError
@@ -45,6 +45,8 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         seed: of the splits and the order of batches.
         standardise: give the model each feature's mean and deviation over the present
             training rows.
+        scale: what standardisation makes of those rows: mean 0 and deviation 1 (``deviation``),
+            or values from 0 to 1 by their minimum and maximum (``range``).
         missing_cells: an empty cell of a present row is an ``error``, takes the training
             ``mean``, or is left to an encoder that takes missing cells (``keep``); an empty
             category is always code 0.
@@ -79,6 +81,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         test: float = 0.2,
         seed: int = 0,
         standardise: bool = True,
+        scale: Scale = "deviation",
         missing_cells: MissingCells = "error",
         missing: Missingness | None = None,
         test_missing: Missingness | None = None,
@@ -102,11 +105,13 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             raise ConfigError(f"test is {test}; expected a share from 0 to 1.")
         if on_duplicates not in ("error", "drop", "allow"):
             raise ConfigError(f"on_duplicates is {on_duplicates!r}; expected error, drop or allow.")
-        has_no_mean = missing_cells == "mean" and not standardise
+        if scale not in ("deviation", "range"):
+            raise ConfigError(f"scale is {scale!r}; expected deviation or range.")
+        has_no_mean = missing_cells == "mean" and not (standardise and scale == "deviation")
         if missing_cells not in ("error", "mean", "keep") or has_no_mean:
             raise ConfigError(
                 f'missing_cells is {missing_cells!r}; expected "error", "keep", or "mean" '
-                "together with standardise=True."
+                'together with standardise=True and scale="deviation".'
             )
         if survival_bins < 0:
             raise ConfigError(f"survival_bins is {survival_bins}; expected 1 up, or 0 for Cox.")
@@ -120,6 +125,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             test,
             seed,
             standardise,
+            scale,
             missing_cells,
             on_duplicates,
             is_class_weighted,

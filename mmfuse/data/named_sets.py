@@ -157,6 +157,20 @@ def tcga(cancer: str, fold: int) -> Read:
     return read
 
 
+def mosi_utterance(folder: Path) -> Source:
+    """Utterances of film reviews as three vectors; those of one video stay together."""
+    frame = read_table(folder / "utterances.csv.gz")
+    arrays = read_npz(folder / "features.npz")
+    keys = {"text": "text_cnn", "audio": "audio_opensmile", "video": "video_3dcnn"}
+    names = np.array(["negative", "positive"])
+    return gather(
+        {m: arrays[key] for m, key in keys.items()},
+        {"sentiment": names[frame["y"]]},
+        split=frame["split"],
+        groups=frame["video"],
+    )
+
+
 def openmoji(folder: Path) -> Source:
     """Emoji without skin tones, with a description of name and tags; a fifth tests.
 

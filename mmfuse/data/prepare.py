@@ -19,8 +19,9 @@ from mmfuse.data.content import (
     check_classes,
     check_numbers,
     check_somewhere,
+    extent,
     find_duplicates,
-    scale,
+    moments,
 )
 from mmfuse.data.facts import Facts
 from mmfuse.data.modalities import STEPPED, nobody
@@ -33,6 +34,7 @@ from mmfuse.spec import DataSpec, ModalitySpec
 
 Duplicates = Literal["error", "drop", "allow"]
 MissingCells = Literal["error", "mean", "keep"]
+Scale = Literal["deviation", "range"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Options:
     test: float
     seed: int
     standardise: bool
+    scale: Scale
     missing_cells: MissingCells
     on_duplicates: Duplicates
     is_class_weighted: bool
@@ -206,7 +209,8 @@ def _measure(
             s = replace(s, levels=levels, categories=tuple(len(names) + 1 for names in levels))
         is_scaled = options.standardise and m not in source.as_is
         if is_scaled and isinstance(column, Numeric) and s.numeric_width:
-            mean, std = scale(s, column, parts["train"])
+            measure = moments if options.scale == "deviation" else extent
+            mean, std = measure(s, column, parts["train"])
             s = replace(s, mean=mean, std=std)
         modalities[m] = replace(s, has_gaps=m in gaps)
     fitted = {

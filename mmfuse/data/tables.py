@@ -33,7 +33,7 @@ class TableData(FusionDataModule):
     A row lacks a modality when all cells of its group are empty.
 
     Args:
-        path: a ``.csv``, ``.tsv`` or ``.parquet`` file.
+        path: a ``.csv``, ``.tsv`` or ``.parquet`` file; the first two may be packed (``.gz``).
         modalities: each modality's columns: a name, names, patterns such as ``gene_*``, or
             ``columns`` with ``kind`` and ``categorical``. Columns of strings are categories
             unless ``kind`` is ``text``, or ``image``, ``audio`` or ``video`` for paths of
@@ -99,12 +99,17 @@ def read_table(path: str | Path) -> pd.DataFrame:
         ".tsv": lambda file: pd.read_csv(file, sep="\t"),
         ".parquet": pd.read_parquet,
     }
-    if path.suffix not in readers:
-        raise ConfigError(f"{path} is neither .csv, .tsv nor .parquet.")
+    kind = path.suffix
+    if kind == ".gz" and path.with_suffix("").suffix in (".csv", ".tsv"):
+        kind = path.with_suffix("").suffix  # pandas unpacks by itself
+    if kind not in readers:
+        raise ConfigError(
+            f"{path} is neither .csv, .tsv nor .parquet; the first two may be packed as .gz."
+        )
     if not path.is_file():
         raise MissingFileError(f"There is no table at {path}. Check the path.")
     try:
-        return readers[path.suffix](path)
+        return readers[kind](path)
     except Exception as error:  # damaged bytes raise whatever their reader trips over
         raise DataError(
             f"{path} cannot be read: {str(error).strip()}. Is the file whole?"

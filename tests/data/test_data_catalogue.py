@@ -263,6 +263,23 @@ class TestMirror:
         assert 3 < first.seconds < 8
         assert len(data.spec.targets["class"].classes) == 10
 
+    def test_an_utterance_is_three_vectors_and_its_video_in_one_part(self) -> None:
+        assert sizes(CatalogueData("mosi_utterance", val=0)) == (1447, 0, 752)
+        data = CatalogueData("mosi_utterance")
+        assert {m: s.shape for m, s in data.spec.modalities.items()} == {
+            "text": (100,),
+            "audio": (73,),
+            "video": (100,),
+        }
+        folder = Path(os.environ["MMFUSE_DATA"]) / "mosi_utterance"
+        frame = pd.read_csv(folder / "utterances.csv.gz")
+        videos = [set(frame["video"][data.rows(s).numpy()]) for s in ("train", "val", "test")]
+        assert len(set.union(*videos)) == sum(map(len, videos)) == 93
+        assert len(videos[2]) == 31
+        assert data.spec.targets["sentiment"].classes == ("negative", "positive")
+        labels = data.dataset("test").targets["sentiment"]
+        assert labels.tolist() == frame["y"].tolist()
+
     def test_openmoji_has_pictures_and_descriptions(self) -> None:
         data = CatalogueData("openmoji", val=0)
         assert sizes(data) == (1590, 0, 400)

@@ -215,6 +215,8 @@ def test_an_unknown_categorical_column_is_refused() -> None:
         {"on_duplicates": "ignore"},
         {"missing_cells": "zero"},
         {"missing_cells": "mean", "standardise": False},
+        {"missing_cells": "mean", "scale": "range"},
+        {"scale": "minmax"},
     ],
 )
 def test_an_option_outside_its_range_is_refused_at_once(option: dict[str, Any]) -> None:

@@ -38,11 +38,11 @@ def write(folder: Path, suffix: str, frame: pd.DataFrame = FRAME) -> str:
     if suffix == ".parquet":
         frame.to_parquet(path)
     else:
-        frame.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+        frame.to_csv(path, index=False, sep="\t" if suffix.startswith(".tsv") else ",")
     return str(path)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet"])
 def test_every_format_gives_the_same_batch(tmp_path: Path, suffix: str) -> None:
     data = TableData(write(tmp_path, suffix), MODALITIES, "label", split="part")
     batch = data.dataset("train").__getitems__(range(ROWS))
