@@ -1,0 +1,103 @@
+"""Ranks: where the relevant items stand for each query, a block of similarities at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmfuse.retrieval.ties import precision_of_ties
+
+#: Cosines no further apart than this are equal: float32 tells no more of them.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """For each query the first relevant item, and the average precision.
+
+    Args:
+        above: ``(Q,)`` items before the group of equals that holds the first relevant one.
+        tied: ``(Q,)`` items in that group.
+        relevant: ``(Q,)`` relevant ones in it.
+        precision: ``(Q,)`` average precision over the whole ranking.
+    """
+
+    above: Tensor
+    tied: Tensor
+    relevant: Tensor
+    precision: Tensor
+
+
+def paired_ranks(queries: Tensor, items: Tensor, truth: Tensor, block: int) -> Ranks:
+    """One relevant item a query; counts of nearer and of equal items are all it takes.
+
+    Shape:
+        queries (Q, D), items (N, D) of unit length, truth (Q,) long
+    """
+    above = queries.new_zeros(len(queries), dtype=torch.float64)
+    level = torch.zeros_like(above)
+    # Sums of float32 ones: several times as quick as sums of bool, and exact within a block.
+    buffer = queries.new_empty(min(block, len(queries)), min(block, len(items)))
+    for start in range(0, len(queries), block):
+        some = queries[start : start + block]
+        own = (some * items[truth[start : start + block]]).sum(dim=1, keepdim=True)
+        for part in items.split(block):
+            near = some @ part.T
+            flags = buffer[: len(some), : len(part)]
+            above[start : start + block] += torch.gt(near, own + TIE, out=flags).sum(dim=1)
+            level[start : start + block] += torch.ge(near, own - TIE, out=flags).sum(dim=1)
+    tied = (level - above).clamp(min=1)
+    one = torch.ones_like(above)
+    return Ranks(above, tied, one, precision_of_ties(above, torch.zeros_like(one), tied, one))
+
+
+def labelled_ranks(
+    queries: Tensor, items: Tensor, query_labels: Tensor, item_labels: Tensor, block: int
+) -> Ranks:
+    """Relevant is every item with the query's label, and there is at least one.
+
+    Each block of queries is sorted whole. A similarity becomes an integer, in steps of
+    ``TIE``, whose lowest bit says whether the item is relevant: so only numbers are sorted,
+    never pairs.
+
+    Shape:
+        queries (Q, D), items (N, D) of unit length, query_labels (Q,) and item_labels (N,) long
+    """
+    count = len(items)
+    rows = max(1, block * block // count)
+    parts = []
+    for some, wanted in zip(queries.split(rows), query_labels.split(rows), strict=True):
+        # From the most similar, 0, to the least, 2 / TIE; relevant ones first among equals.
+        steps = ((1 - some @ items.T) / TIE).round_().clamp_(0, 2 / TIE).int()
+        steps.mul_(2).add_((item_labels != wanted.unsqueeze(1)).int())
+        parts.append(_of_sorted(_sorted(steps).long(), count))
+    return Ranks(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _sorted(keys: Tensor) -> Tensor:
+    if keys.device.type == "cpu":
+        keys.numpy().sort(axis=1)  # in place, and several times as quick as torch's
+        return keys
+    return keys.sort(dim=1).values
+
+
+def _of_sorted(keys: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Groups of equals that hold something relevant, over all rows of a block at once."""
+    row_span = 2 * int(2 / TIE) + 4
+    rows = torch.arange(len(keys), device=keys.device).unsqueeze(1)
+    flat = (keys + rows * row_span).flatten()  # increasing from row to row
+    found = (flat % 2 == 0).nonzero().squeeze(1)
+    groups, relevant = torch.unique_consecutive(flat[found], return_counts=True)
+    before = relevant.cumsum(0) - relevant  # relevant ones of all groups and rows before
+    start = found[before]
+    tied = torch.searchsorted(flat, groups + 1, right=True) - start
+    row = start // count
+    first = torch.searchsorted(row, rows.squeeze(1))  # each row's first group
+    above, hits = start - row * count, before - before[first][row]
+    above, hits, tied, relevant = (x.double() for x in (above, hits, tied, relevant))
+    total = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
+    total.index_add_(0, row, precision_of_ties(above, hits, tied, relevant))
+    wanted = torch.zeros_like(total).index_add_(0, row, relevant)
+    return above[first], tied[first], relevant[first], total / wanted
