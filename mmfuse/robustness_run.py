@@ -21,7 +21,13 @@ from mmfuse.errors import ConfigError, OutputError
 from mmfuse.files import replacing
 from mmfuse.model import FusionModel
 from mmfuse.recorded import describe
-from mmfuse.robustness import RobustnessResult, evaluate, label_groups, standard_conditions
+from mmfuse.robustness import (
+    RobustnessResult,
+    complete,
+    evaluate,
+    label_groups,
+    standard_conditions,
+)
 from mmfuse.robustness.conditions import MCAR_RATES
 from mmfuse.robustness.report import print_report, write_report
 
@@ -87,6 +93,8 @@ def robustness_run(
             trained_with=trained_with,
             progress=lambda done: tell(None, None),
         )
+        if thresholds := _median_risks(model, data, device):
+            result.meta["risk_thresholds"] = thresholds
         baselines = _baselines(data, split, bootstrap, seed, tell)
         tell("writing the report", 1)
         result.save(folder)
@@ -155,6 +163,25 @@ def _in_words(description: Mapping[str, Any] | None) -> str:
         return "none"
     given = ", ".join(f"{k}={v!r}" for k, v in description["init_args"].items())
     return f"{description['class_path'].rpartition('.')[2]}({given})"
+
+
+def _median_risks(
+    model: FusionModel, data: FusionDataModule, device: torch.device | str
+) -> dict[str, list[float]]:
+    """For each survival target the median risk of the training rows, where risk groups part."""
+    targets = [t for t, spec in model.spec.targets.items() if spec.kind == "survival"]
+    if not targets or not len(data.rows("train")):
+        return {}
+    found = evaluate(
+        model,
+        data.loader("train", missing=None),
+        data.facts("train"),
+        [complete()],
+        device=device,
+        bootstrap=0,
+        importance=False,
+    ).predictions
+    return {t: [float(found.loc[found["target"] == t, "prediction"].median())] for t in targets}
 
 
 def _baselines(

@@ -92,7 +92,8 @@ class RobustnessResult:
         meta: ``format``, ``model``, ``fusion``, ``modalities``, ``targets`` (kind and
             classes of each), ``main_metrics``, ``rows``, ``seed``, ``bootstrap``,
             ``trained_with``, ``versions``, ``created``, ``shapley`` ("exact", "estimate"
-            or "none"), in plain data.
+            or "none"), in plain data; from ``mmfuse robustness`` also ``risk_thresholds``,
+            for survival the median risk of the training rows.
     """
 
     conditions: pd.DataFrame

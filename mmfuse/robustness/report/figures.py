@@ -8,6 +8,8 @@ import plotly.graph_objects as go
 from mmfuse.robustness.report import looks, plots
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import change, kept_name, metric_name, number, score_of
+from mmfuse.survival import kaplan_meier
+from mmfuse.survival.plot import group_names
 
 
 def subsets(study: Study, target: str) -> go.Figure | None:
@@ -145,9 +147,9 @@ def importance(study: Study, target: str) -> dict[str, go.Figure]:
 
 
 def calibration(study: Study, target: str) -> dict[str, go.Figure]:
-    """ECE and Brier score under each condition; none for regression."""
+    """ECE and Brier scores under each condition; none for regression."""
     found = {}
-    for metric in ("ece", "brier"):
+    for metric in ("ece", "brier", "ibs"):
         table = study.scores(target, metric=metric).dropna(subset="value")
         if table.empty:
             continue
@@ -157,6 +159,41 @@ def calibration(study: Study, target: str) -> dict[str, go.Figure]:
         height = plots.height(names, len(study.models), 10)
         found[metric] = plots.dressed(figure, height)
     return found
+
+
+def survival(study: Study, target: str) -> go.Figure | None:
+    """Kaplan and Meier's curve of each model's groups by predicted risk."""
+    every = study.outcomes[study.outcomes["target"] == target]
+    if every.empty:
+        return None
+    names = group_names(int(every["group"].max()) + 1)
+    several = len(study.models) > 1
+    figure = go.Figure()
+    for i, (model, table) in enumerate(every.groupby("model", sort=False)):
+        for k, lines in ((k, table[table["group"] == k]) for k in range(len(names))):
+            if lines.empty:
+                continue
+            curve = kaplan_meier(lines["time"], lines["event"])
+            last = float(lines["time"].max())
+            name = f"{model}, {names[k]}" if several else names[k]
+            figure.add_scatter(
+                x=[0.0, *curve.times, last],
+                y=[1.0, *curve.survival, *curve.at([last])],
+                mode="lines",
+                line={
+                    "shape": "hv",
+                    "color": looks.colour(i if several else k),
+                    "width": 2,
+                    "dash": "dash" if several and k else "solid",
+                },
+                name=plots.safe(f"{name} ({len(lines)} rows)"),
+                hovertemplate="%{y:.3f} at %{x:.4g}<extra></extra>",
+            )
+    figure.update_layout(
+        xaxis={"title": "time", "rangemode": "tozero"},
+        yaxis={"title": "without the event", "range": [0, 1.02]},
+    )
+    return plots.dressed(figure, 380)
 
 
 def steps(study: Study, target: str) -> go.Figure | None:

@@ -23,6 +23,7 @@ from mmfuse.robustness.report.words import (
     summary,
     training,
 )
+from mmfuse.survival.plot import p_in_words
 
 
 def page(study: Study, title: str) -> str:
@@ -68,6 +69,7 @@ def _target(study: Study, target: str) -> str:
             _shifts(study, target),
             _importance(study, target),
             _calibration(study, target),
+            _survival(study, target),
             _steps(study, target),
             _baselines(study, target),
             blocks.section("All numbers", blocks.folded("Every condition", _all(study, target))),
@@ -194,6 +196,27 @@ def _calibration(study: Study, target: str) -> str:
         "Calibration",
         blocks.side_by_side(*parts),
         blocks.paragraph("Subsets are in the table of all numbers." if left_out else ""),
+    )
+
+
+def _survival(study: Study, target: str) -> str:
+    figure = figures.survival(study, target)
+    if figure is None:
+        return ""
+    every = study.outcomes[study.outcomes["target"] == target]
+    tests = [
+        f"{model}: {p_in_words(lines['time'], lines['event'], lines['group'])}"
+        for model, lines in every.groupby("model", sort=False)
+    ]
+    fixed = [m for m, meta in study.metas.items() if target in meta.get("risk_thresholds", {})]
+    where = "their training rows" if len(fixed) == len(study.models) else "these rows"
+    return blocks.section(
+        "Survival by predicted risk",
+        blocks.plot(figure, f"Survival of {target} by predicted risk"),
+        blocks.paragraph(
+            f"Kaplan-Meier curves on complete data of the rows above and below the median risk of "
+            f"{where}. {'; '.join(tests)}."
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from mmfuse.robustness.report import looks
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import kept_name, metric_name
+from mmfuse.survival.plot import colour, draw_curve, finish, group_names, p_in_words
 
 Draw = Callable[[Axes, Study, str], None]
 Applies = Callable[[Study, str], bool]
@@ -143,6 +144,32 @@ def _steps(axes: Axes, study: Study, target: str) -> None:
     axes.set_ylabel(_metric(study, target))
 
 
+def _survival(axes: Axes, study: Study, target: str) -> None:
+    """A curve for each risk group; several models differ in their colour, groups in their line."""
+    every = study.outcomes[study.outcomes["target"] == target]
+    several = len(study.models) > 1
+    names = group_names(int(every["group"].max()) + 1)
+    for i, (model, table) in enumerate(every.groupby("model", sort=False)):
+        for k, lines in ((k, table[table["group"] == k]) for k in range(len(names))):
+            if lines.empty:
+                continue
+            draw_curve(
+                axes,
+                lines["time"],
+                lines["event"],
+                f"{_plain(str(model))}, {names[k]}" if several else f"{names[k]} ({len(lines)})",
+                looks.colour(i) if several else colour(k),
+                "--" if several and k else "-",
+            )
+    finish(axes)
+    if not several:
+        axes.set_title(
+            p_in_words(every["time"], every["event"], every["group"]),
+            fontsize="medium",
+            loc="right",
+        )
+
+
 def _dots(axes: Axes, study: Study, table: pd.DataFrame, names: list[str], told: list[str]) -> None:
     """A dot with its interval for each line and model, the first line on top."""
     for i, (model, shift) in enumerate(
@@ -204,5 +231,6 @@ PICTURES: dict[str, tuple[Draw, Applies]] = {
     "shifts.png": (_shifts, lambda s, t: not s.shifts(t).empty),
     "importance.png": (_importance, lambda s, t: not s.of_target(s.importance, t).empty),
     "calibration.png": (_calibration, lambda s, t: not s.scores(t, metric="ece").empty),
+    "survival.png": (_survival, lambda s, t: bool((s.outcomes["target"] == t).any())),
     "steps.png": (_steps, lambda s, t: not s.of_target(s.steps, t).empty),
 }

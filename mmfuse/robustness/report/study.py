@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.robustness.result import RobustnessResult
+from mmfuse.survival.plot import risk_group
 
 #: Columns of a table of baselines. ``modalities`` names those a baseline reads, joined by
 #: commas, as ``present`` does in ``RobustnessResult.conditions``: "left", "left,right".
@@ -30,6 +31,8 @@ class Study:
         steps: the same.
         summary: the same.
         baselines: ``BASELINE_COLUMNS``.
+        outcomes: for survival targets every row's ``target``, ``time``, ``event`` and risk
+            ``group`` on complete data, with ``model`` first.
         metas: each model's ``meta``.
     """
 
@@ -38,6 +41,7 @@ class Study:
     steps: pd.DataFrame
     summary: pd.DataFrame
     baselines: pd.DataFrame
+    outcomes: pd.DataFrame
     metas: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -107,6 +111,40 @@ class Study:
         return table[wanted].reset_index(drop=True)
 
 
+def risk_groups(result: RobustnessResult) -> pd.DataFrame:
+    """Which rows a model calls at risk of the event, under complete data.
+
+    The groups part at ``meta["risk_thresholds"]`` where the run has them of its training
+    rows, otherwise at the median risk of the rows themselves.
+
+    Returns:
+        columns target, time, event, group (0 for the lower risk); without rows where no
+        target is survival or complete data were not evaluated
+    """
+    table, parts = result.predictions, []
+    for target, facts in result.meta["targets"].items():
+        if facts["kind"] != "survival":
+            continue
+        lines = table[(table["target"] == target) & (table["condition"] == "complete")]
+        lines = lines.dropna(subset=["label", "event"])
+        if lines.empty:
+            continue
+        known = result.meta.get("risk_thresholds", {}).get(target)
+        cuts = [float(lines["prediction"].median())] if known is None else known
+        parts.append(
+            pd.DataFrame(
+                {
+                    "target": target,
+                    "time": lines["label"].astype(float),
+                    "event": lines["event"].astype(float),
+                    "group": risk_group(lines["prediction"], cuts),
+                }
+            )
+        )
+    empty = pd.DataFrame({"target": [], "time": [], "event": [], "group": []})
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
 def gather(
     results: RobustnessResult | Mapping[str, RobustnessResult],
     baselines: pd.DataFrame | None = None,
@@ -149,5 +187,9 @@ def gather(
         steps=joined("steps"),
         summary=joined("summary"),
         baselines=baselines[list(BASELINE_COLUMNS)].reset_index(drop=True),
+        outcomes=pd.concat(
+            [risk_groups(result).assign(model=model) for model, result in results.items()],
+            ignore_index=True,
+        ),
         metas={model: result.meta for model, result in results.items()},
     )

@@ -25,9 +25,9 @@ def write_report(
     """Writes ``report.html``, complete in one file, and PNG pictures of its figures.
 
     The pictures are ``subsets.png``, ``mcar.png``, ``shifts.png`` (MAR and MNAR),
-    ``importance.png``, ``calibration.png`` and ``steps.png``, each where it applies. All
-    are written beside their places before the first one takes it; pictures of an earlier
-    report that no longer apply go.
+    ``importance.png``, ``calibration.png``, ``survival.png`` and ``steps.png``, each where it
+    applies. All are written beside their places before the first one takes it; pictures of an
+    earlier report that no longer apply go.
 
     Args:
         results: one result, or several by name, to be shown side by side.
