@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from mmfuse.tokens import Tokens
 if TYPE_CHECKING:
     from mmfuse.model import FusionModel, Output
 
-Schedule = Literal["constant", "linear_up", "linear_down"]
+Schedule = Literal["constant", "linear_up", "linear_down"] | Sequence[float]
 
 
 class Objective(nn.Module, Recorded, ABC):
@@ -29,18 +29,17 @@ class Objective(nn.Module, Recorded, ABC):
     Args:
         weight: factor of this objective in the sum.
         schedule: how the factor moves over training progress from 0 to 1: ``constant``,
-            ``linear_up`` (from 0 to ``weight``) or ``linear_down`` (from ``weight`` to 0).
+            ``linear_up`` (from 0 to ``weight``), ``linear_down`` (from ``weight`` to 0), or a
+            phase ``[start, stop]``: ``weight`` from start to stop, 0 before and after.
 
     Raises:
-        ConfigError: an unknown schedule, or a weight below zero or without bound.
+        ConfigError: an unknown schedule, a phase that is none, or a weight below zero or
+            without bound.
     """
 
     def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
         super().__init__()
-        if schedule not in ("constant", "linear_up", "linear_down"):
-            raise ConfigError(
-                f"schedule is {schedule!r}; expected 'constant', 'linear_up' or 'linear_down'."
-            )
+        _check(schedule)
         if not 0 <= weight < math.inf:
             raise ConfigError(f"weight is {weight}; expected a finite number of 0 or more.")
         self.weight, self.schedule = weight, schedule
@@ -54,6 +53,9 @@ class Objective(nn.Module, Recorded, ABC):
 
     def factor(self, progress: float) -> float:
         """The weight at training progress between 0 and 1."""
+        if not isinstance(self.schedule, str):
+            start, stop = self.schedule
+            return self.weight if start <= progress < stop or progress == stop == 1 else 0.0
         scale = {"constant": 1.0, "linear_up": progress, "linear_down": 1.0 - progress}
         return self.weight * scale[self.schedule]
 
@@ -62,3 +64,18 @@ class Objective(nn.Module, Recorded, ABC):
         self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
     ) -> dict[str, Tensor]:
         """Named scalar losses, before weighting."""
+
+
+def _check(schedule: Schedule) -> None:
+    if isinstance(schedule, str):
+        if schedule not in ("constant", "linear_up", "linear_down"):
+            raise ConfigError(
+                f"schedule is {schedule!r}; expected 'constant', 'linear_up', 'linear_down', or a "
+                "phase such as [0, 0.33]."
+            )
+        return
+    if len(schedule) != 2 or not 0 <= schedule[0] < schedule[1] <= 1:
+        raise ConfigError(
+            f"schedule is {list(schedule)}; expected a phase [start, stop] in fractions of the "
+            "training, with 0 <= start < stop <= 1."
+        )

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
-from mmfuse.errors import ConfigError
+from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.fusion import MeanFusion
 from mmfuse.objectives import CLIPLoss
-from mmfuse.objectives.clip import symmetric_info_nce
+from mmfuse.objectives.contrastive import info_nce
 from mmfuse_encoders import LinearEncoder
 
 
@@ -64,19 +64,67 @@ def test_chosen_pairs_leave_the_third_modality_alone():
 
 def test_the_scale_is_capped():
     objective = CLIPLoss()
-    torch.nn.init.constant_(objective.log_scale, 50.0)
+    torch.nn.init.constant_(objective.temperature.log_scale, 50.0)
     model = model_of({"a": 4, "b": 4})
     objective.double().build(model)
     losses, tokens = losses_of(model, objective, torch.ones(5, 2, dtype=torch.bool))
     x, y = (torch.nn.functional.normalize(tokens[m].pooled(), dim=-1) for m in "ab")
-    expected = symmetric_info_nce(x, y, torch.tensor(100.0).double())
+    expected = info_nce(x, y, 100.0)
     torch.testing.assert_close(losses["a_b"], expected)
 
 
 def test_aligned_rows_cost_less_than_shuffled_ones():
     x = torch.nn.functional.normalize(torch.randn(16, 8), dim=-1)
     scale = torch.tensor(10.0)
-    assert symmetric_info_nce(x, x, scale) < symmetric_info_nce(x, x.roll(1, 0), scale)
+    assert info_nce(x, x, scale) < info_nce(x, x.roll(1, 0), scale)
+
+
+def test_a_scale_at_its_cap_can_fall_again():
+    objective = CLIPLoss()
+    torch.nn.init.constant_(objective.temperature.log_scale, 50.0)
+    model = model_of({"a": 4, "b": 4})
+    objective.double().build(model)
+    for _ in range(2):
+        losses, _ = losses_of(model, objective, torch.ones(5, 2, dtype=torch.bool))
+        losses["a_b"].backward()
+    assert objective.temperature.log_scale.exp().item() == pytest.approx(100)
+    assert objective.temperature.log_scale.grad != 0
+
+
+def test_a_fixed_scale_is_not_learned():
+    assert not CLIPLoss(learnable=False).temperature.log_scale.requires_grad
+
+
+def test_each_direction_has_its_weight():
+    model = model_of({"a": 4, "b": 4})
+    found = []
+    for directions in ((1, 0), (0, 1), (3, 1)):
+        torch.manual_seed(0)
+        objective = CLIPLoss(directions=directions).double()
+        objective.build(model)
+        losses, _ = losses_of(model, objective, torch.ones(5, 2, dtype=torch.bool))
+        found.append(losses["a_b"])
+    torch.testing.assert_close(found[2], 0.75 * found[0] + 0.25 * found[1])
+
+
+def test_an_anchor_is_in_every_pair():
+    model = model_of({"a": 4, "b": 4, "c": 4})
+    objective = CLIPLoss(pairs="anchor:b").double()
+    objective.build(model)
+    losses, _ = losses_of(model, objective, torch.ones(5, 3, dtype=torch.bool))
+    assert set(losses) == {"b_a", "b_c"}
+
+
+def test_a_batch_without_a_complete_pair_costs_nothing():
+    model = model_of({"a": 4, "b": 4})
+    objective = CLIPLoss().double()
+    objective.build(model)
+    for present in ([[1, 0], [0, 1], [0, 0]], [[1, 0]] * 3, [[1, 1], [0, 1], [1, 0]]):
+        model.zero_grad()
+        losses, _ = losses_of(model, objective, torch.tensor(present).bool())
+        assert losses["a_b"] == 0
+        losses["a_b"].backward()
+        assert not any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +132,7 @@ def test_aligned_rows_cost_less_than_shuffled_ones():
     [
         ({"a": 4, "b": 5}, None, "of one width"),
         ({"a": 4}, None, "two different modalities"),
-        ({"a": 4, "b": 4}, [["a", "x"]], "two different modalities"),
+        ({"a": 4, "b": 4}, "rings", r"'all', 'ring', 'anchor:NAME' with one of \['a', 'b'\]"),
         ({"a": 4, "b": 4}, [["a", "a"]], "two different modalities"),
         ({"a": 4, "b": 4}, [["a"]], "two different modalities"),
         ({"a": 4, "b": 4}, [], "two different modalities"),
@@ -95,7 +143,13 @@ def test_models_that_cannot_be_aligned_are_refused(widths, pairs, told):
         CLIPLoss(pairs=pairs).build(model_of(widths))
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.01, -1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("temperature", [0.0, 0.009, -1.0, 2.0, float("nan")])
 def test_a_temperature_outside_its_range_is_refused(temperature):
     with pytest.raises(ConfigError, match="temperature"):
         CLIPLoss(temperature=temperature)
+
+
+@pytest.mark.parametrize("pairs", [[["a", "x"]], "anchor:x"])
+def test_a_pair_of_unknown_modalities_lists_the_known_ones(pairs):
+    with pytest.raises(UnknownModalityError, match=r"\['x'\]; the modalities are \['a', 'b'\]"):
+        CLIPLoss(pairs=pairs).build(model_of({"a": 4, "b": 4}))

@@ -5,6 +5,7 @@ from mmfuse import Batch
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.fusion import ConcatFusion, LateMeanFusion, SequentialFusion
 from mmfuse.objectives import StateChangePenalty, SupervisedLoss, UnimodalLoss
+from mmfuse.recorded import describe, rebuild
 
 ALL = ("kind", "ill", "tags", "size")
 
@@ -204,6 +205,26 @@ def test_the_weight_follows_its_schedule(objective):
         "linear_up": [0.0, 0.5, 2.0],
         "linear_down": [2.0, 1.5, 0.0],
     }
+
+
+def test_a_phase_has_the_weight_between_its_ends_alone():
+    first, second = (SupervisedLoss(2.0, schedule=s) for s in ([0, 0.25], (0.25, 1)))
+    assert [first.factor(p) for p in (0.0, 0.24, 0.25, 1.0)] == [2.0, 2.0, 0.0, 0.0]
+    assert [second.factor(p) for p in (0.0, 0.24, 0.25, 1.0)] == [0.0, 0.0, 2.0, 2.0]
+
+
+def test_a_phase_is_recorded_in_plain_data():
+    objective = SupervisedLoss(schedule=(0.5, 0.75))
+    assert describe(objective)["init_args"] == {"schedule": [0.5, 0.75]}
+    assert rebuild(describe(objective)).factor(0.5) == 1.0
+
+
+@pytest.mark.parametrize(
+    "phase", [[0.5], [0.5, 0.5], [0.7, 0.2], [-0.1, 1], [0, 2], [0, float("nan")], []]
+)
+def test_a_phase_that_is_none_is_refused(phase):
+    with pytest.raises(ConfigError, match="0 <= start < stop <= 1"):
+        SupervisedLoss(schedule=phase)
 
 
 def test_an_unknown_schedule_lists_the_known_ones():
