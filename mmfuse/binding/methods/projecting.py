@@ -14,12 +14,12 @@ from mmfuse.binding.methods.base import Task
 from mmfuse.binding.nodes import Bond, Embedded, Node
 from mmfuse.binding.pairs import Pairs, Tuples
 from mmfuse.fusion.routing import Projector
-from mmfuse.objectives.clip import symmetric_info_nce
+from mmfuse.objectives.contrastive import info_nce
 
 
 def contrast(x: Tensor, y: Tensor, valid: Tensor, group: Tensor, scale: float) -> Tensor:
     """Symmetric InfoNCE over the valid rows; rows of one group are not told apart."""
-    return symmetric_info_nce(x[valid], y[valid], x.new_tensor(scale))
+    return info_nce(x, y, scale, valid=valid)
 
 
 def closeness(x: Tensor, y: Tensor, both: Tensor) -> Tensor:
