@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mmfuse.binding.methods.base import BindingMethod, Task
 from mmfuse.binding.pools import Pool
 from mmfuse.binding.space import FILE, BoundSpace
 from mmfuse.binding.stages import Report, Stages
+from mmfuse.features.fingerprint import of_tensors
 from mmfuse.fusion.routing import unit
 from mmfuse.recorded import describe
 
@@ -102,14 +102,6 @@ def _content(pool: Pool) -> dict[str, Any]:
     return {
         "modality": pool.modality,
         "trained": list(pool.trained),
-        "held_out": _digest(pool.held_out),
-        "vectors": {s: _digest(x, pool.present[s]) for s, x in pool.vectors.items()},
+        "held_out": of_tensors(pool.held_out),
+        "vectors": {s: of_tensors(x, pool.present[s]) for s, x in pool.vectors.items()},
     }
-
-
-def _digest(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for x in tensors:
-        digest.update(f"{x.dtype} {tuple(x.shape)}".encode())
-        digest.update(memoryview(x.contiguous().numpy().data))
-    return digest.hexdigest()

@@ -55,7 +55,8 @@ class FeatureData(HFData):
         manifest = FeatureFolder(self.path).manifest()
         wanted, targets = self._wanted
         if wanted is None:
-            wanted = [m for m in manifest["encoders"] if m in manifest["columns"]]
+            made_by = manifest["encoders"] or manifest["columns"]  # of vectors made elsewhere
+            wanted = [m for m in made_by if m in manifest["columns"]]
         named = dict(wanted) if isinstance(wanted, Mapping) else {c: c for c in wanted}
         if absent := [c for c in named.values() if c not in manifest["columns"]]:
             raise ConfigError(

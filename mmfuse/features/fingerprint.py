@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import mmfuse
 from mmfuse.encoder import Encoder
@@ -36,10 +36,22 @@ def of_module(module: nn.Module, description: Mapping[str, Any]) -> str:
     """A digest of how a module was built and of its weights."""
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        _update(digest, name, value)
     return digest.hexdigest()
+
+
+def of_tensors(*tensors: Tensor) -> str:
+    """A digest of what tensors hold, and of their types and shapes."""
+    digest = hashlib.sha256()
+    for x in tensors:
+        _update(digest, "", x)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, name: str, x: Tensor) -> None:
+    digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+    flat = x.detach().cpu().contiguous().reshape(-1)
+    digest.update(flat.view(torch.uint8).numpy().data)
 
 
 def of_encoder(encoder: Encoder) -> str:
