@@ -20,11 +20,13 @@ Commands:
   predict     write a checkpoint's predictions to a Parquet file
   extract     write features to files that other tools read
   search      find the rows of features that are nearest to a text, a file or a row
+  bind        bring several frozen embedding spaces into one
   robustness  report what happens when modalities are absent
   compare     train several fusions over several seeds into one table
-  list        list known components: encoders, fusion, objectives, missing, data
+  list        list known components: encoders, fusion, objectives, missing, data, binding
 
-All but search and list take the same configuration. For a command's options: mmfuse COMMAND --help
+All but search, bind and list take the same configuration.
+For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
 
@@ -33,6 +35,7 @@ _GO_ON = {
     "fit": "To go on, give the same command with --ckpt_path last",
     "extract": "The same command goes on where it stopped.",
     "compare": "The same command goes on where it stopped.",
+    "bind": "The same command goes on at the stage where it stopped.",
 }
 _LISTS = {
     "encoders": ("mmfuse.encoder", "Encoder"),
@@ -40,6 +43,7 @@ _LISTS = {
     "objectives": ("mmfuse.objectives", "Objective"),
     "missing": ("mmfuse.missing", "Missingness"),
     "data": ("mmfuse.data", "FusionDataModule"),
+    "binding": ("mmfuse.binding", "BindingMethod"),
 }
 
 
@@ -59,8 +63,12 @@ def main(args: Sequence[str] | None = None) -> int:
             from mmfuse.features.search_cli import run as search
 
             return search(words[1:])
+        if words[0] == "bind":
+            from mmfuse.binding.cli import run as bind
+
+            return bind(words[1:])
         if words[0] not in _COMMANDS:
-            return _fail(_unknown("command", words[0], (*_COMMANDS, "search", "list")))
+            return _fail(_unknown("command", words[0], (*_COMMANDS, "search", "bind", "list")))
         from mmfuse.lightning_cli import run
 
         run(words)

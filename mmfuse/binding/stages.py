@@ -110,8 +110,8 @@ def _begin(folder: Path, plan: Mapping[str, Any]) -> None:
         if found != plan:
             differing = sorted(k for k in {*found, *plan} if found.get(k) != plan.get(k))
             raise ConfigError(
-                f"{folder} holds the stages of another plan: {', '.join(differing)} differ. Give "
-                "another folder, or remove this one."
+                f"{folder} holds the stages of a plan with another {', another '.join(differing)}. "
+                "Give another folder, or remove this one."
             )
         return
     if folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
