@@ -19,9 +19,10 @@ from mmfuse.binding.pairs import Pairs
 from mmfuse.binding.retrieval import Retrieval
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.routing import Projector
+from mmfuse.retrieval import retrieval_scores
 
 #: Validation tuples that a choice looks at.
-_MOST = 2000
+_MOST = 1000
 #: The grid of factors, and how far its finer steps reach.
 _COARSE, _FINER = (0.0, 0.25, 0.5, 0.75, 1.0), (0.125, 0.0625)
 
@@ -193,16 +194,12 @@ class _Judged:
         for a, b in itertools.permutations(vectors, 2):
             both = present[a] & present[b]
             if both.sum() > 1:
-                found.append(_precision(vectors[a][both], vectors[b][both], self.group[both]))
+                same = self.group[both].unique(return_inverse=True)[1]
+                alone = len(same.unique()) == len(same)  # pairs are quicker to score than labels
+                labels = {} if alone else {"query_labels": same, "item_labels": same}
+                scores = retrieval_scores(vectors[a][both], vectors[b][both], **labels)
+                found.append(scores.mean_average_precision)
         return found
-
-
-def _precision(queries: Tensor, items: Tensor, group: Tensor) -> float:
-    order = (queries @ items.T).argsort(dim=1, descending=True, stable=True)
-    alike = (group[order] == group.unsqueeze(1)).double()
-    rank = torch.arange(1, len(items) + 1)
-    precision = alike.cumsum(dim=1) / rank * alike
-    return float((precision.sum(dim=1) / alike.sum(dim=1)).mean())
 
 
 def chosen_factors(bond: Bond, shared: Sequence[str], judges: Sequence[Drawn]) -> dict[str, Tensor]:
