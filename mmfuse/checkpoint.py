@@ -66,9 +66,9 @@ def write(content: Mapping[str, Any], path: str | Path) -> Path:
         OutputError: the folder cannot be written.
     """
     path = Path(path)
-    with replacing(path) as part:
+    with replacing(path) as part, part.open("wb") as file:  # torch's own errors are no OSError
         # Lightning refuses to read what does not say which Lightning wrote it.
-        torch.save({"pytorch-lightning_version": version("lightning"), **content}, part)
+        torch.save({"pytorch-lightning_version": version("lightning"), **content}, file)
     return path
 
 

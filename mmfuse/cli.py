@@ -23,9 +23,10 @@ Commands:
   bind        bring several frozen embedding spaces into one
   robustness  report what happens when modalities are absent
   compare     train several fusions over several seeds into one table
+  merge       average checkpoints of one architecture, by validation score or by weights
   list        list known components: encoders, fusion, objectives, missing, data, binding
 
-All but search, bind and list take the same configuration.
+All but search, bind and list take the same configuration; merge reads its data alone.
 For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
@@ -67,8 +68,13 @@ def main(args: Sequence[str] | None = None) -> int:
             from mmfuse.binding.cli import run as bind
 
             return bind(words[1:])
+        if words[0] == "merge":
+            from mmfuse.merging.cli import run as merge
+
+            return merge(words[1:])
         if words[0] not in _COMMANDS:
-            return _fail(_unknown("command", words[0], (*_COMMANDS, "search", "bind", "list")))
+            known = (*_COMMANDS, "search", "bind", "merge", "list")
+            return _fail(_unknown("command", words[0], known))
         from mmfuse.lightning_cli import run
 
         run(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,22 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if part.exists():
             part.unlink()
+
+
+def require_writable(folder: str | Path) -> None:
+    """Makes a folder and writes a byte in it, to be told before any work that this cannot be.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise OutputError(f"Cannot write the folder {folder}: {error}.") from error
 
 
 def write_json(content: Any, path: str | Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -16,13 +15,10 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from mmfuse.arguments import ours, readable
 from mmfuse.data import FusionDataModule
-from mmfuse.encoder import Encoder
-from mmfuse.errors import ConfigError, MmfuseError
-from mmfuse.fusion.base import Fusion
-from mmfuse.missing import Missingness
-from mmfuse.objectives import Objective
-from mmfuse.registry import import_all, resolve
+from mmfuse.errors import ConfigError
+from mmfuse.registry import import_all
 from mmfuse.runs import hush
 from mmfuse.tasks.predictions import PredictionWriter
 from mmfuse.trainer import Trainer
@@ -36,14 +32,6 @@ _SUPPLIED = {
     "dataloaders",
     "datamodule",
     "weights_only",
-}
-_BASES = {
-    "fusion": Fusion,
-    "encoders": Encoder,
-    "objectives": Objective,
-    "missing": Missingness,
-    "test_missing": Missingness,
-    "data": FusionDataModule,
 }
 
 
@@ -117,9 +105,9 @@ def run(args: Sequence[str]) -> None:
             args=shared_configs(args),
         )
     except ArgumentError as error:
-        raise ConfigError(_readable(str(error))) from error
+        raise ConfigError(readable(str(error))) from error
     except ValueError as error:
-        raise _ours(error) or error from error
+        raise ours(error) or error from error
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except SystemExit as error:
@@ -151,43 +139,3 @@ def shared_configs(args: Sequence[str]) -> list[str]:
         else:
             found += [option, str(path)]
     return found
-
-
-def _ours(error: BaseException) -> MmfuseError | None:
-    """Our own error among the causes of one that jsonargparse wrapped around it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, MmfuseError):
-        cause = cause.__cause__ or cause.__context__
-    return cause
-
-
-def _readable(message: str) -> str:
-    """The part of jsonargparse's message that a person can act on.
-
-    Its report of a mistyped class name says "expected a path"; the name is looked up among
-    the known ones here, which says what was meant.
-    """
-    wrong = re.search(r"Expected a path but ([\w.]+) either not accessible", message)
-    wrong = wrong or re.search(r"Expected a dot import path string: ([\w.]+)", message)
-    if wrong:
-        keys = re.findall(r"Parser key \"([\w.]+)\"", message)
-        for key in reversed([part for k in keys for part in k.split(".")]):
-            if key in _BASES:
-                try:
-                    resolve(_BASES[key], wrong[1])
-                except ConfigError as error:
-                    return str(error)
-    message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
-    message = re.sub(r"\.? Got value: .*", ".", message)
-    if "arguments are required" in message:
-        message += ". Give them in a file with --config, or one by one"
-    lines = [line.strip(" -") for line in message.splitlines()]
-    noise = (
-        "Does not validate",
-        "Subtypes:",
-        "Errors:",
-        "Given value",
-        "Expected a <class 'NoneType",
-    )
-    kept = [line for line in lines if line and not line.startswith(noise)]
-    return "\n  ".join(kept) or message

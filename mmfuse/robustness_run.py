@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmfuse import checkpoint
 from mmfuse.baselines import BASELINES, modality_scores, readable
 from mmfuse.data import FusionDataModule
-from mmfuse.errors import ConfigError, OutputError
-from mmfuse.files import replacing
+from mmfuse.errors import ConfigError
+from mmfuse.files import replacing, require_writable
 from mmfuse.model import FusionModel
 from mmfuse.recorded import describe
 from mmfuse.robustness import (
@@ -73,7 +71,7 @@ def robustness_run(
     folder = Path(folder)
     if split not in ("train", "val", "test"):
         raise ConfigError(f"split is {split!r}; expected train, val or test.")
-    _require_writable(folder)
+    require_writable(folder)
     model, trained_with = _trained(data, model, ckpt_path)
     data.attach(model.preprocess)
     rates = MCAR_RATES if mcar_rates is None else tuple(mcar_rates)
@@ -129,16 +127,6 @@ def _progress(is_shown: bool) -> Iterator[Tell]:
         yield tell
 
 
-def _require_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"0")
-            os.fsync(probe.fileno())
-    except OSError as error:
-        raise OutputError(f"Cannot write the report's folder {folder}: {error}.") from error
-
-
 def _trained(
     data: FusionDataModule, model: FusionModel | None, ckpt_path: str | Path | None
 ) -> tuple[FusionModel, dict[str, Any]]:
@@ -157,8 +145,10 @@ def _trained(
     return model, {"checkpoint": Path(ckpt_path).name, **told}
 
 
-def _in_words(description: Mapping[str, Any] | None) -> str:
-    """A simulator as a person would write it: "LabelMNAR(rate=0.8)"."""
+def _in_words(description: Mapping[str, Any] | list[Any] | None) -> str:
+    """A simulator as a person would write it: "LabelMNAR(rate=0.8)"; of a merged model several."""
+    if isinstance(description, list):
+        return " or ".join(map(_in_words, description))
     if description is None:
         return "none"
     given = ", ".join(f"{k}={v!r}" for k, v in description["init_args"].items())

@@ -43,6 +43,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         test: share of rows that test, when the source gives no split; 1 for all rows, which
             needs a checkpoint.
         seed: of the splits and the order of batches.
+        split_seed: of the splits alone, so that runs with other seeds have the same ones.
         standardise: give the model each feature's mean and deviation over the present
             training rows.
         scale: what standardisation makes of those rows: mean 0 and deviation 1 (``deviation``),
@@ -91,6 +92,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         on_error: OnError = "raise",
         cached: dict[str, str] | None = None,
         only: list[str] | None = None,
+        split_seed: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -120,10 +122,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         self.on_error, self.cached, self.only = on_error, cached or {}, only
         self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
         self.seed, self.missing, self.test_missing = seed, missing, test_missing
+        drawn = seed if split_seed is None else split_seed
         self._options = Options(
             val,
             test,
-            seed,
+            drawn,
             standardise,
             scale,
             missing_cells,
@@ -266,11 +269,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
 
     def content(self) -> dict[str, Any]:
         """What decides what the rows hold, in plain data; not how they are split and loaded."""
-        settings = self.settings()
-        base = inspect.signature(FusionDataModule).parameters
-        arguments = {k: v for k, v in settings["init_args"].items() if k not in base}
-        found: dict[str, Any] = json.loads(json.dumps({**settings, "init_args": arguments}))
-        return found
+        return content_of(self.settings())
 
     def reseeded(self, seed: int) -> FusionDataModule:
         """The same data with another seed for splits, order and simulated absence."""
@@ -304,3 +303,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
             pd.concat(frames).sort_values("row", ignore_index=True).to_parquet(part)
         record = {"settings": self.settings(), "spec": ready.spec.to_dict()}
         write_json(record | {"dropped_duplicates": ready.dropped}, folder / "data.json")
+
+
+def content_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of ``FusionDataModule.settings`` that decides what the rows hold."""
+    base = inspect.signature(FusionDataModule).parameters
+    arguments = {k: v for k, v in settings["init_args"].items() if k not in base}
+    found: dict[str, Any] = json.loads(json.dumps({**settings, "init_args": arguments}))
+    return found

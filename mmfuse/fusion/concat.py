@@ -59,7 +59,8 @@ class ConcatFusion(Fusion):
         super().__init__(dims, out_dim)
         if fill not in ("zero", "mean", "learned"):
             raise ConfigError(f"fill is {fill!r}; expected 'zero', 'mean' or 'learned'.")
-        self.fill, self.flag, self.momentum = fill, flag, momentum
+        self.fill, self.flag = fill, flag
+        self.momentum: float | None = momentum
         width = sum(dims.values()) + flag * len(dims)
         self.mix = perceptron(width, hidden, out_dim, dropout)
         for m, d in dims.items():
@@ -89,6 +90,21 @@ class ConcatFusion(Fusion):
         mean = vector.sum(dim=0) / count.clamp(min=1)
         seen, running = getattr(self, f"seen_{modality}"), getattr(self, f"absent_{modality}")
         # The first batch with the modality sets the mean; later ones move it.
-        rate = (count > 0) * (1 - (1 - self.momentum) * (seen > 0))
+        pace = 1 / (seen + 1) if self.momentum is None else self.momentum
+        rate = (count > 0) * (1 - (1 - pace) * (seen > 0))
         running += rate.to(running.dtype) * (mean - running)
         seen += (count > 0).to(seen.dtype)
+
+    # As torch's batch norms have it, so that whoever estimates running statistics anew finds
+    # these too. A momentum of None then makes them plain means over the batches.
+
+    @property
+    def track_running_stats(self) -> bool:
+        """Whether there are running means."""
+        return self.fill == "mean"
+
+    def reset_running_stats(self) -> None:
+        """Forgets the running means."""
+        for m in self.modalities:
+            getattr(self, f"absent_{m}").zero_()
+            getattr(self, f"seen_{m}").zero_()

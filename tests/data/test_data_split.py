@@ -57,6 +57,18 @@ def test_validation_rows_of_a_given_split_follow_the_seed() -> None:
     assert first == again != other
 
 
+def test_a_split_seed_keeps_the_split_while_the_order_of_batches_moves() -> None:
+    rows = [[float(i)] for i in range(40)]
+    made = [ArrayData({"a": rows}, [0, 1] * 20, seed=s, split_seed=5) for s in (1, 2)]
+    first, second = ([d.rows(s).tolist() for s in ("train", "val", "test")] for d in made)
+    assert first == second
+    drawn = ArrayData({"a": rows}, [0, 1] * 20, seed=5)
+    assert drawn.rows("test").tolist() == first[2]
+    orders = [next(iter(d.loader("train", is_training=True))).index.tolist() for d in made]
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1])
+
+
 def test_draws_are_stratified() -> None:
     labels = np.array([0] * 80 + [1] * 15 + [2] * 5)
     parts = split_rows(100, labels=labels)

@@ -1,0 +1,62 @@
+"""What jsonargparse says of wrong arguments, in words that a person can act on."""
+
+from __future__ import annotations
+
+import re
+
+from mmfuse.data import FusionDataModule
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError, MmfuseError
+from mmfuse.fusion.base import Fusion
+from mmfuse.missing import Missingness
+from mmfuse.objectives import Objective
+from mmfuse.registry import resolve
+
+_BASES = {
+    "fusion": Fusion,
+    "encoders": Encoder,
+    "objectives": Objective,
+    "missing": Missingness,
+    "test_missing": Missingness,
+    "data": FusionDataModule,
+}
+
+
+def ours(error: BaseException) -> MmfuseError | None:
+    """Our own error among the causes of one that jsonargparse wrapped around it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, MmfuseError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def readable(message: str) -> str:
+    """The part of jsonargparse's message that a person can act on.
+
+    Its report of a mistyped class name says "expected a path"; the name is looked up among
+    the known ones here, which says what was meant.
+    """
+    wrong = re.search(r"Expected a path but ([\w.]+) either not accessible", message)
+    wrong = wrong or re.search(r"Expected a dot import path string: ([\w.]+)", message)
+    if wrong:
+        keys = re.findall(r"Parser key \"([\w.]+)\"", message)
+        for key in reversed([part for k in keys for part in k.split(".")]):
+            if key in _BASES:
+                try:
+                    resolve(_BASES[key], wrong[1])
+                except ConfigError as error:
+                    return str(error)
+    message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
+    message = re.sub(r"\.? Got value: .*", ".", message)
+    if "arguments are required" in message:
+        message += ". Give them in a file with --config, or one by one"
+    lines = [line.strip(" -") for line in message.splitlines()]
+    noise = (
+        "Does not validate",
+        "Subtypes:",
+        "Errors:",
+        "Given value",
+        "Expected a <class 'NoneType",
+    )
+    kept = [line for line in lines if line and not line.startswith(noise)]
+    return "\n  ".join(kept) or message
