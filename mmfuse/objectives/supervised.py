@@ -100,18 +100,32 @@ class UnimodalLoss(Objective):
     Args:
         weight: factor in the sum of objectives.
         schedule: how the factor moves over training.
+        hidden: width of the heads' hidden layer; 0 makes them linear maps.
     """
 
+    def __init__(
+        self, weight: float = 1.0, schedule: Schedule = "constant", hidden: int = 0
+    ) -> None:
+        super().__init__(weight, schedule)
+        self.hidden = hidden
+
     def build(self, model: FusionModel) -> None:
-        """Makes one linear head for each modality and target."""
+        """Makes one head for each modality and target."""
         self.losses = _losses(model, "UnimodalLoss")
         self.heads = nn.ModuleDict(
             {
                 m: nn.ModuleDict(
-                    {t: nn.Linear(d, s.out_dim) for t, s in model.spec.targets.items()}
+                    {t: self._head(d, s.out_dim) for t, s in model.spec.targets.items()}
                 )
                 for m, d in model.dims.items()
             }
+        )
+
+    def _head(self, width: int, out_dim: int) -> nn.Module:
+        if not self.hidden:
+            return nn.Linear(width, out_dim)
+        return nn.Sequential(
+            nn.Linear(width, self.hidden), nn.ReLU(), nn.Linear(self.hidden, out_dim)
         )
 
     def forward(

@@ -111,8 +111,11 @@ def test_a_batch_that_lacks_a_target_is_refused_with_both_sides_shown(make_model
 # UnimodalLoss.
 
 
-def test_each_modality_is_judged_alone_on_the_rows_that_have_it(make_model, batch, run, mean_loss):
-    model, objective = make_model(), UnimodalLoss()
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_each_modality_is_judged_alone_on_the_rows_that_have_it(
+    make_model, batch, run, mean_loss, hidden
+):
+    model, objective = make_model(), UnimodalLoss(hidden=hidden)
     found = run(objective, model, batch)
     tokens = model.encode(batch)
     for i, m in enumerate(model.modalities):
