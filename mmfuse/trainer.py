@@ -329,7 +329,7 @@ class Trainer(L.Trainer):
         self,
         model: L.LightningModule,
         datamodule: FusionDataModule,
-        fusions: dict[str, Callable[[dict[str, int]], Fusion]],
+        fusions: dict[str, Callable[[dict[str, int]], Fusion] | SupervisedTask],
         seeds: list[int] | None = None,
         conditions: dict[str, Missingness | None] | None = None,
         out: str = "comparison",
@@ -342,7 +342,8 @@ class Trainer(L.Trainer):
         Args:
             model: the task; its encoders, objectives and optimizer serve every fusion.
             datamodule: the data.
-            fusions: the table's lines: a name and a fusion for each.
+            fusions: the table's lines: a name and a fusion for each, or (in Python) a task of
+                its own.
             seeds: the seeds; 0 to 4 by default.
             conditions: test-time absence, a name and a simulator for each; the complete
                 test rows always come first.

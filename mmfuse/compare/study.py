@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mmfuse.trainer import Trainer
 
 HONEST = "validation-selected"
+LAST = "last epoch"
 BEST_TEST = "best test epoch"
 
 
@@ -37,14 +38,16 @@ class Study:
     """Trains each fusion with each seed and gathers one table.
 
     The seed moves the initial weights, the order of batches, the split (where it is drawn)
-    and the simulated absence. The best epoch is chosen on the validation rows; the test
-    rows are read once, with the chosen model, under every condition.
+    and the simulated absence. The best epoch is chosen on the validation rows, and is the last
+    one where no rows validate; the test rows are read once, with the chosen model, under every
+    condition.
 
     Args:
         task: the model to vary; its encoders, objectives and optimizer are kept.
         data: the data set.
         make_trainer: makes a fresh Trainer for a folder and further callbacks.
-        fusions: each variant's name and fusion, given as for ``SupervisedTask``.
+        fusions: each variant's name and fusion, given as for ``SupervisedTask``; or a task of
+            its own, which shares nothing but data and trainer with the others.
         seeds: the seeds.
         conditions: test-time absence by name; None leaves the test rows as they are.
         folder: where cells and tables go. What it already holds is not run again.
@@ -97,8 +100,8 @@ class Study:
             "best_test_epoch": self.best_test_epoch,
         }
         cells = [
-            Cell(name, seed, trained | {"fusion": in_words(fusion)})
-            for name, fusion in self.fusions.items()
+            Cell(name, seed, trained | _own(variant))
+            for name, variant in self.fusions.items()
             for seed in self.seeds
         ]
         if self.baselines:
@@ -164,7 +167,9 @@ class Study:
     def _train(
         self, cell: Cell, data: FusionDataModule, conditions: list[Condition]
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
-        task = self.task.fresh(fusion=self.fusions[cell.variant])
+        variant = self.fusions[cell.variant]
+        own = isinstance(variant, SupervisedTask)
+        task = variant.fresh() if own else self.task.fresh(fusion=variant)
         clock, watch = EpochClock(), BestTestEpoch()
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.store.folder))
         try:
@@ -183,7 +188,8 @@ class Study:
             importance=False,
         )
         columns = ["condition", "target", "metric", "value"]
-        scores = result.conditions[columns].assign(protocol=HONEST)
+        protocol = HONEST if len(data.rows("val")) else LAST
+        scores = result.conditions[columns].assign(protocol=protocol)
         if self.best_test_epoch:
             scores = pd.concat([scores, watch.best().assign(protocol=BEST_TEST)])
         return scores, {
@@ -191,6 +197,13 @@ class Study:
             "seconds_per_epoch": clock.seconds_per_epoch,
             "epochs": trainer.current_epoch,
         }
+
+
+def _own(variant: Any) -> dict[str, Any]:
+    """What sets a variant apart, in plain data."""
+    if isinstance(variant, SupervisedTask):
+        return {"task": variant.settings()}
+    return {"fusion": in_words(variant)}
 
 
 def _make(folder: Path) -> None:

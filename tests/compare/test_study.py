@@ -15,6 +15,7 @@ from mmfuse.data import ArrayData
 from mmfuse.errors import ConfigError, DataError, OutputError
 from mmfuse.fusion import ConcatFusion
 from mmfuse.missing import MCAR, FixedPattern
+from mmfuse.objectives import UnimodalLoss
 from mmfuse.tasks import SupervisedTask
 from mmfuse.trainer import Trainer
 
@@ -221,6 +222,34 @@ def test_the_best_test_epoch_is_never_below_the_honest_one(tmp_path):
     means = table.pivot(index="variant", columns="protocol", values="mean")
     assert (means[BEST] >= means[HONEST]).all()
     assert (means[BEST] > means[HONEST]).any()
+
+
+def test_without_validation_rows_the_last_epoch_counts_and_is_called_so(tmp_path):
+    data = arrays(split=np.repeat(["train", "test"], [90, 30]), val=0)
+    table = study(tmp_path, data=data, best_test_epoch=True).run()
+    assert set(table["protocol"]) == {"last epoch", BEST}
+
+
+def test_a_variant_may_be_a_task_of_its_own(tmp_path, monkeypatch):
+    trained = []
+    fit = Trainer.fit
+
+    def watching(self, model, *args, **kwargs):
+        trained.append([type(o).__name__ for o in model.objectives])
+        return fit(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "fit", watching)
+    alone = task(objectives=[UnimodalLoss()])
+    fusions = {"gated": "GatedFusion", "with heads": alone}
+    table = study(tmp_path, fusions=fusions, seeds=[0]).run()
+    assert list(dict.fromkeys(table["variant"])) == ["gated", "with heads"]
+    assert trained == [["SupervisedLoss"], ["SupervisedLoss", "UnimodalLoss"]]
+    before = files(tmp_path)
+    study(tmp_path, fusions=fusions, seeds=[0]).run()
+    assert files(tmp_path) == before
+    other = task(objectives=[UnimodalLoss(weight=0.5)])
+    study(tmp_path, fusions=fusions | {"with heads": other}, seeds=[0]).run()
+    assert len(files(tmp_path)) == 3
 
 
 # What the table holds.
