@@ -1,5 +1,9 @@
-"""Merging: several models of one architecture become one of them, without training."""
+"""Merging: several models become one, without training.
 
+Models of one architecture meet in their weights; blocks of different modalities stand side by side.
+"""
+
+from mmfuse.merging.blocks import merge_blocks, start_alike
 from mmfuse.merging.choice import SHARES, Choice, curve, greedy_soup
 from mmfuse.merging.ingredient import Ingredient
 from mmfuse.merging.merge import interpolate, slerp, uniform
@@ -16,9 +20,11 @@ __all__ = [
     "fusing",
     "greedy_soup",
     "interpolate",
+    "merge_blocks",
     "ratatouille",
     "reestimate",
     "slerp",
+    "start_alike",
     "uniform",
     "with_heads",
 ]

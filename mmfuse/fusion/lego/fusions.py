@@ -47,6 +47,15 @@ class LegoFusion(Fusion):
         super().__init__(dims, out_dim)
         if latents < 1:
             raise ConfigError(f"{type(self).__name__}: latents is {latents}; expected 1 or more.")
+        #: What the weights' shapes follow from besides ``dims``: equal in blocks that can join.
+        self.size = {
+            "out_dim": out_dim,
+            "latents": latents,
+            "layers": layers,
+            "heads": heads,
+            "head_dim": head_dim,
+            "hidden": hidden,
+        }
         self.latent = nn.Parameter(torch.randn(starts, latents, out_dim))
         self.blocks = nn.ModuleDict(
             {
