@@ -1,5 +1,6 @@
 """What merged blocks cost as modalities grow from 2 to 32, beside growth in a straight line and
-a transformer over all tokens."""
+a transformer over all tokens.
+"""
 
 from __future__ import annotations
 

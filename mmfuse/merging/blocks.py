@@ -98,6 +98,35 @@ def merge_blocks(
     return model.eval()
 
 
+def start_alike(blocks: Sequence[FusionModel]) -> None:
+    """Gives untrained blocks the weights that the first starts with; encoders keep their own.
+
+    Latents, norm and heads, and what else of a block has the same shape. Blocks that start
+    alike and then train alone stay closer to each other, and merge better: see
+    ``experiments/lego``.
+
+    Args:
+        blocks: models of one modality each, changed in place.
+
+    Raises:
+        ConfigError: as ``merge_blocks``.
+    """
+    first, *others = _checked(list(blocks)).values()
+    with torch.no_grad():
+        for other in others:
+            for module, same in ((other.fusion, first.fusion), (other.heads, first.heads)):
+                _copy_where_alike(module, same)
+            (own,), (given,) = (_lego(m).blocks.values() for m in (other, first))
+            _copy_where_alike(own, given)
+
+
+def _copy_where_alike(module: nn.Module, source: nn.Module) -> None:
+    given = dict(source.named_parameters())
+    for name, value in module.named_parameters():
+        if name in given and given[name].shape == value.shape:
+            value.copy_(given[name])
+
+
 def _checked(models: list[FusionModel]) -> dict[str, FusionModel]:
     """The models by modality, all fit to be merged."""
     if not models:
