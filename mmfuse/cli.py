@@ -23,7 +23,7 @@ Commands:
   bind        bring several frozen embedding spaces into one
   robustness  report what happens when modalities are absent
   compare     train several fusions over several seeds into one table
-  merge       average checkpoints of one architecture, by validation score or by weights
+  merge       average checkpoints of one architecture, or join blocks of several modalities
   list        list known components: encoders, fusion, objectives, missing, data, binding
 
 All but search, bind and list take the same configuration; merge reads its data alone.

@@ -1,4 +1,4 @@
-"""mmfuse merge: checkpoints of one architecture become one, without training."""
+"""mmfuse merge: checkpoints become one, without training."""
 
 from __future__ import annotations
 
@@ -7,34 +7,44 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from mmfuse.arguments import ours, readable
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
+from mmfuse.merging.blocks_run import blocks_run
 from mmfuse.merging.choice import SHARES
 from mmfuse.merging.run import METHODS, Options, merge_run
+from mmfuse.merging.sphere import MEANS
 from mmfuse.registry import import_all
 from mmfuse.runs import hush
 
 _DESCRIPTION = """\
 Merges checkpoints of one architecture into one. With --config its validation rows score every
-model and choose; without, the given weights are taken. Models must come from one start."""
+model and choose; without, the given weights are taken. Models must come from one start.
+Blocks of different modalities are joined by --method lego."""
+_LEGO = "lego"
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="mmfuse merge", description=_DESCRIPTION, exit_on_error=False)
     parser.add_argument(
-        "checkpoints", nargs="+", metavar="CHECKPOINT", help="two or more, of one architecture"
+        "checkpoints",
+        nargs="+",
+        metavar="CHECKPOINT",
+        help="two or more, of one architecture; with lego, blocks of one modality each",
     )
     parser.add_argument(
         "--method",
-        choices=METHODS,
+        choices=(*METHODS, _LEGO),
         default="uniform",
         help="uniform: the (weighted) average; interpolate, slerp: between two, straight or on a "
-        "sphere; greedy: from the best down, whoever does not hurt the validation score",
+        "sphere; greedy: from the best down, whoever does not hurt the validation score; lego: "
+        "blocks that were trained alone, side by side",
     )
-    parser.add_argument("--weights", nargs="+", type=float, help="of uniform; they sum to 1")
+    parser.add_argument(
+        "--weights", nargs="+", type=float, help="of uniform, where they sum to 1, and of lego"
+    )
     parser.add_argument(
         "--lambdas",
         nargs="+",
@@ -48,6 +58,18 @@ def _parser() -> ArgumentParser:
         default=[],
         metavar="PATTERN",
         help="tensors that stay the first model's, such as 'heads.*'",
+    )
+    parser.add_argument(
+        "--fusion",
+        type=str | None,
+        default=None,
+        help="of lego: LegoMergeFusion (by default), LegoStackFusion or LegoWeaveFusion",
+    )
+    parser.add_argument(
+        "--heads",
+        type=str | None,
+        default=None,
+        help=f"of lego, how heads become one: {', '.join(MEANS)}",
     )
     parser.add_argument("--metric", type=str | None, default=None, help="what chooses")
     parser.add_argument("--target", type=str | None, default=None, help="whose metric it is")
@@ -83,6 +105,13 @@ def run(words: Sequence[str]) -> int:
         raise ConfigError(readable(str(error))) from error
     except ValueError as error:
         raise ours(error) or error from error
+    if given.method == _LEGO:
+        _refuse(
+            given, ("lambdas", "skip", "metric", "target", "data"), "to other methods, not to lego"
+        )
+        blocks_run(given.checkpoints, Path(given.out), given.fusion, given.heads, given.weights)
+        return 0
+    _refuse(given, ("fusion", "heads"), f"to lego, not to {given.method}")
     options = Options(
         given.method,
         None if given.weights is None else tuple(given.weights),
@@ -95,6 +124,12 @@ def run(words: Sequence[str]) -> int:
     )
     merge_run(given.checkpoints, options, data)
     return 0
+
+
+def _refuse(given: Namespace, options: Sequence[str], whose: str) -> None:
+    if useless := [f"--{name}" for name in options if given.get(name)]:
+        verb = "belong" if len(useless) > 1 else "belongs"
+        raise ConfigError(f"{' and '.join(useless)} {verb} {whose}. Leave out what is of no use.")
 
 
 def _with_data_alone(words: Sequence[str]) -> list[str]:
