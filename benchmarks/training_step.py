@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ratio import compare
 
 from mmfuse import ArrayData, Batch, SupervisedTask, Trainer, build_model
-from mmfuse.tasks.supervised import adamw
+from mmfuse.tasks.optimizer import adamw
 
 EPOCHS = 3
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AlignmentTask": "mmfuse.tasks",
     "ArrayData": "mmfuse.data",
     "Batch": "mmfuse.batch",
     "CatalogueData": "mmfuse.data",
@@ -43,12 +44,13 @@ if TYPE_CHECKING:
     from mmfuse.model import FusionModel, Output
     from mmfuse.robustness import RobustnessResult
     from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
-    from mmfuse.tasks import SupervisedTask, build_model
+    from mmfuse.tasks import AlignmentTask, SupervisedTask, build_model
     from mmfuse.tasks.predictions import to_frame
     from mmfuse.tokens import Tokens
     from mmfuse.trainer import Trainer
 
 __all__ = [
+    "AlignmentTask",
     "ArrayData",
     "Batch",
     "CatalogueData",

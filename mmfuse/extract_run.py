@@ -20,7 +20,7 @@ from mmfuse.features import Extractor
 from mmfuse.features.columns import TOKENS
 from mmfuse.model import Towers
 from mmfuse.store.folder import FeatureFolder
-from mmfuse.tasks import SupervisedTask
+from mmfuse.tasks import FusionTask
 
 Engine = Literal["local", "ray"]
 
@@ -98,7 +98,7 @@ def _model(
     """A checkpoint's model, a trained task's, or the frozen encoders that a task names."""
     if ckpt_path is not None:
         return checkpoint.load(ckpt_path)
-    if not isinstance(task, SupervisedTask):
+    if not isinstance(task, FusionTask):
         raise ConfigError("There is nothing to extract with. Give a checkpoint or a task.")
     if task.model is not None:
         return task.model

@@ -142,7 +142,8 @@ class FusionModel(Towers):
         encoders: one for each modality of ``spec``.
         fusion: built for the encoders' widths; see ``FusionModel.dims``.
         heads: one for each target, ``(..., fusion.out_dim) -> (..., target.out_dim)``;
-            linear maps by default.
+            linear maps by default. An empty mapping makes a model that predicts no target, such
+            as one that aligns modalities.
 
     Raises:
         UnknownModalityError: encoders and spec name different modalities.
@@ -175,15 +176,15 @@ class FusionModel(Towers):
                 f"{type(fusion).__name__} was built for {fusion.dims}; the encoders give "
                 f"{ {m: e.out_dim for m, e in encoders.items()} }. Build it with these dims."
             )
-        if heads is not None and set(heads) != set(spec.targets):
+        if heads and set(heads) != set(spec.targets):
             raise ConfigError(
                 f"Heads are given for {sorted(heads)}, the data's targets are "
                 f"{sorted(spec.targets)}. Give one head for each target."
             )
         self.fusion = fusion
-        self.heads = nn.ModuleDict(
-            heads or {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
-        )
+        if heads is None:
+            heads = {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
+        self.heads = nn.ModuleDict(heads)
 
     @property
     def dims(self) -> dict[str, int]:
@@ -223,7 +224,8 @@ class FusionModel(Towers):
         """How to build this model again, in plain data; weights are not part of it."""
         if not all(isinstance(head, nn.Linear) for head in self.heads.values()):
             raise ConfigError("A model with heads of your own cannot be described yet by name.")
-        return super().describe() | {"fusion": describe(self.fusion, without=("dims",))}
+        found = super().describe() | {"fusion": describe(self.fusion, without=("dims",))}
+        return found if self.heads or not self.spec.targets else found | {"heads": []}
 
     @classmethod
     def rebuild(cls, description: Mapping[str, Any]) -> FusionModel:
@@ -239,4 +241,5 @@ class FusionModel(Towers):
                 for m, d in description["encoders"].items()
             }
         dims = {m: e.out_dim for m, e in encoders.items()}
-        return cls(spec, encoders, rebuild(description["fusion"], dims, base=Fusion))
+        fusion = rebuild(description["fusion"], dims, base=Fusion)
+        return cls(spec, encoders, fusion, {} if description.get("heads") == [] else None)

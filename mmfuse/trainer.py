@@ -19,7 +19,7 @@ from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.runs import hush, loggers, newest_checkpoint
-from mmfuse.tasks import SupervisedTask
+from mmfuse.tasks import FusionTask, SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -379,8 +379,8 @@ class Trainer(L.Trainer):
         return summary
 
     def _start(self, task: L.LightningModule, data: Any, path: str | None) -> None:
-        if not isinstance(task, SupervisedTask) or not isinstance(data, FusionDataModule):
-            raise ConfigError("start_from needs a SupervisedTask and its DataModule.")
+        if not isinstance(task, FusionTask) or not isinstance(data, FusionDataModule):
+            raise ConfigError("start_from needs a task of mmfuse and its DataModule.")
         assert path is not None
         new_heads = task.start_from(path, data)
         if new_heads and self.is_global_zero and self.progress_bar_callback is not None:

@@ -10,6 +10,7 @@ from mmfuse_encoders.neighbors import NeighborEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
 from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
+from mmfuse_encoders.projected import ProjectedEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
 from mmfuse_encoders.shared_tokens import SharedTokenAdapter
 from mmfuse_encoders.table import FTTransformerEncoder, TableMLPEncoder
@@ -40,6 +41,7 @@ __all__ = [
     "OpenClipImageEncoder",
     "OpenClipTextEncoder",
     "PatchTransformerEncoder",
+    "ProjectedEncoder",
     "ResidualMLPEncoder",
     "SeriesCNNEncoder",
     "SharedTokenAdapter",

@@ -21,6 +21,7 @@ from mmfuse.fusion.sequential import SequentialFusion
 from mmfuse.fusion.ssma import SSMAFusion
 from mmfuse.fusion.tensor import TensorFusion
 from mmfuse.fusion.transformer import TransformerFusion
+from mmfuse.fusion.unit_mean import UnitMeanFusion
 
 __all__ = [
     "BottleneckFusion",
@@ -50,4 +51,5 @@ __all__ = [
     "SumFusion",
     "TensorFusion",
     "TransformerFusion",
+    "UnitMeanFusion",
 ]

@@ -66,7 +66,7 @@ def evaluate(
         UnknownModalityError: a condition or a batch names a modality the model lacks.
     """
     targets = model.spec.targets
-    if not targets:
+    if not model.heads:
         raise ConfigError("A robustness evaluation needs a target; the model predicts none.")
     if conditions is None:
         conditions = standard_conditions(model.modalities, label_groups(model.spec), seed)

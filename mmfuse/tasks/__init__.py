@@ -1,6 +1,8 @@
 """Tasks: the LightningModules that train a FusionModel."""
 
+from mmfuse.tasks.alignment import AlignmentTask, SpaceHead
+from mmfuse.tasks.base import FusionTask
 from mmfuse.tasks.build import build_model
 from mmfuse.tasks.supervised import SupervisedTask
 
-__all__ = ["SupervisedTask", "build_model"]
+__all__ = ["AlignmentTask", "FusionTask", "SpaceHead", "SupervisedTask", "build_model"]

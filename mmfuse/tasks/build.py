@@ -54,12 +54,29 @@ def build_model(
             an encoder that learns.
         CheckpointError: features of another encoder.
     """
-    if cached:
-        built = in_place_of(build_encoders(raw_spec(spec, cached), encoders), spec, cached)
-    else:
-        built = build_encoders(spec, encoders)
+    built = encoders_for(spec, encoders, cached or {})
     dims = {m: e.out_dim for m, e in built.items()}
-    return FusionModel(spec, built, _called(factory(Fusion, fusion), dims, "Fusion"))
+    return FusionModel(spec, built, fused(fusion, dims))
+
+
+def fused(fusion: FusionFactory | str | Mapping[str, Any], dims: dict[str, int]) -> Fusion:
+    """The fusion that a person named, for encoders of these widths; errors as ``build_model``."""
+    made: Fusion = _called(factory(Fusion, fusion), dims, "Fusion")
+    return made
+
+
+def encoders_for(
+    spec: DataSpec,
+    encoders: Mapping[str, EncoderFactory | str | Mapping[str, Any]] | None,
+    cached: Mapping[str, str],
+) -> dict[str, Encoder]:
+    """An encoder for each modality, extracted features in the place of those that are cached.
+
+    Arguments and errors as ``build_model``.
+    """
+    if not cached:
+        return build_encoders(spec, encoders)
+    return in_place_of(build_encoders(raw_spec(spec, cached), encoders), spec, cached)
 
 
 def build_encoders(

@@ -56,6 +56,7 @@ def take_weights(
     mine, found = model.describe(), content["mmfuse"]["model"]
     # Its own targets are of no concern: their heads stay behind.
     found = {**found, "spec": {**found["spec"], "targets": mine["spec"]["targets"]}}
+    found, mine = ({k: v for k, v in d.items() if k != "heads"} for d in (found, mine))
     if differing := differences(found, mine, ("it", "configuration"), ALIKE):
         raise CheckpointError(
             f"{name} is of another model: {'; '.join(differing)}. Start from a checkpoint with "

@@ -110,7 +110,7 @@ def test_the_trainer_starts_and_trains(first, tmp_path):
     task, run = SupervisedTask(fusion="ConcatFusion"), trainer(tmp_path / "second")
     run.fit(task, datamodule=data({"kind": labels(3)}), start_from=first)
     assert run.current_epoch == 1
-    with pytest.raises(ConfigError, match="needs a SupervisedTask"):
+    with pytest.raises(ConfigError, match="needs a task of mmfuse"):
         run.fit(task, start_from=first)
 
 
