@@ -69,23 +69,32 @@ def test_the_indices_are_scikit_survivals(cohort):
 
 
 @pytest.mark.parametrize("is_ipcw", [False, True])
-def test_resamples_are_scored_nearly_as_if_drawn(cohort, is_ipcw):
+@pytest.mark.parametrize("most", [2**33, 0], ids=["as drawn", "to first order"])
+def test_resamples_are_scored_as_if_drawn(cohort, is_ipcw, most, monkeypatch):
+    monkeypatch.setattr("mmfuse.survival.scores._PRODUCTS_AT_MOST", most)
     time, event, risk, _ = cohort
     weight = resamples(ROWS, 300)
     counts = censoring(time, event).before(time) ** -2.0 if is_ipcw else np.ones(ROWS)
     pairs = event[:, None] & ((time[:, None] < time) | ((time[:, None] == time) & ~event))
-    hits = pairs * ((risk[0][:, None] > risk[0]) + 0.5 * (risk[0][:, None] == risk[0]))
-    exact = [(w * counts) @ hits @ w / ((w * counts) @ pairs @ w) for w in weight.T]
-    found = concordance(risk[:1], time, event, weight, is_ipcw)[0]
+    hits = pairs * ((risk[2][:, None] > risk[2]) + 0.5 * (risk[2][:, None] == risk[2]))
+    exact = np.array([(w * counts) @ hits @ w / ((w * counts) @ pairs @ w) for w in weight.T])
+    found = concordance(risk[2:], time, event, weight, is_ipcw)[0]
+    assert found[0] == pytest.approx(exact[0], abs=1e-12)
+    if most:
+        assert found == pytest.approx(exact, abs=1e-12)
     ends = np.percentile(exact, [2.5, 97.5])
     assert np.percentile(found, [2.5, 97.5]) == pytest.approx(ends, abs=0.03)
 
 
-def test_rows_compared_in_blocks_are_the_same(cohort, monkeypatch):
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("is_ipcw", [False, True])
+def test_rows_compared_in_chunks_are_the_same(cohort, chunk, is_ipcw, monkeypatch):
+    monkeypatch.setattr("mmfuse.survival.scores._CHUNK", chunk)
     time, event, risk, _ = cohort
-    whole = concordance(risk, time, event, np.ones((ROWS, 1)), is_ipcw=True)
-    monkeypatch.setattr("mmfuse.survival.scores._PAIRS_AT_ONCE", 3 * ROWS)
-    assert concordance(risk, time, event, np.ones((ROWS, 1)), is_ipcw=True) == pytest.approx(whole)
+    counts = censoring(time, event).before(time) ** -2.0 if is_ipcw else np.ones(ROWS)
+    found = concordance(risk, time, event, np.ones((ROWS, 1)), is_ipcw)[:, 0]
+    expected = [literal_concordance(row, time, event, np.ones(ROWS), counts) for row in risk]
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_without_a_comparable_pair_the_index_is_undefined():
