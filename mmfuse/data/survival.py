@@ -25,9 +25,6 @@ class Survival(Recorded):
 
     Both are empty where the outcome is unknown.
 
-    Raises:
-        ConfigError: neither ``event`` nor ``censored``, or both.
-
     Example:
         >>> Survival("months", censored="is_alive").columns
         ['months', 'is_alive']
@@ -38,11 +35,6 @@ class Survival(Recorded):
     censored: Any = None
 
     def __post_init__(self) -> None:
-        if (self.event is None) == (self.censored is None):
-            raise ConfigError(
-                "A survival target needs its time and either event (1 where it came) or censored "
-                "(1 where it did not)."
-            )
         # A dataclass makes its constructor too late for Recorded to see it.
         object.__setattr__(self, "_arguments", dict(vars(self)))
 
@@ -87,8 +79,15 @@ def survival_of(name: str, value: Any) -> Any:
     """``value``, or a ``Survival`` where it is written as a mapping.
 
     Raises:
-        ConfigError: a mapping with other keys.
+        ConfigError: a mapping with other keys, or neither or both of event and censored.
     """
+    if isinstance(value, Survival):
+        if (value.event is None) == (value.censored is None):
+            raise ConfigError(
+                f"Target {name!r} is survival: give its time and either event (1 where it came) or "
+                "censored (1 where it did not)."
+            )
+        return value
     if not isinstance(value, Mapping):
         return value
     known = {"time", "event", "censored"}
@@ -97,7 +96,7 @@ def survival_of(name: str, value: Any) -> Any:
             f"Target {name!r} is a mapping of {sorted(map(str, value))}; expected a survival "
             "target's time and event, or time and censored."
         )
-    return Survival(**value)
+    return survival_of(name, Survival(**value))
 
 
 def outcomes_of(name: str, values: np.ndarray) -> np.ndarray:

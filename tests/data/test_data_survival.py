@@ -175,9 +175,9 @@ def test_what_cannot_be_is_told(time: Any, event: Any, words: str) -> None:
 
 def test_wrong_declarations_are_told() -> None:
     with pytest.raises(ConfigError, match="either event"):
-        Survival(TIME)
+        assert data_of(Survival(TIME)).spec
     with pytest.raises(ConfigError, match="either event"):
-        Survival(TIME, EVENT, ~EVENT)
+        assert data_of(Survival(TIME, EVENT, ~EVENT)).spec
     with pytest.raises(ConfigError, match=r"mapping of .'dead', 'time'."):
         assert data_of({"time": TIME, "dead": EVENT}).spec
     with pytest.raises(ConfigError, match="target_kinds calls it regression"):
