@@ -60,14 +60,17 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         monitor: the logged value that chooses the best checkpoint.
         mode: ``min`` or ``max``.
+        is_resumable: keep ``last.ckpt`` and what training needs to go on; without, ``best.ckpt``
+            holds the weights alone, a third of the bytes.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
+    def __init__(self, monitor: str, mode: str, is_resumable: bool = True) -> None:
         super().__init__(
             filename="best",
             monitor=monitor,
             mode=mode,
-            save_last=True,
+            save_last=is_resumable,
+            save_weights_only=not is_resumable,
             enable_version_counter=False,
         )
         self._wanted = monitor

@@ -76,7 +76,8 @@ class Trainer(L.Trainer):
             "log_every_n_steps": log_every_n_steps,
             **kwargs,
         }
-        self._given_callbacks = [c for c in extra if not isinstance(c, SaveConfigCallback)]
+        ours = SaveConfigCallback | BestCheckpoint
+        self._given_callbacks = [c for c in extra if not isinstance(c, ours)]
         super().__init__(
             max_epochs=max_epochs,
             default_root_dir=default_root_dir,
@@ -99,7 +100,7 @@ class Trainer(L.Trainer):
         return {**{k: str(v) for k, v in self._options.items()}, "callbacks": callbacks}
 
     def fresh(self, folder: Path, callbacks: Sequence[Callback] = ()) -> Trainer:
-        """A quiet Trainer with the same options, for one of many runs.
+        """A quiet Trainer with the same options, for one of many runs, which leave weights alone.
 
         Args:
             folder: its folder of runs.
@@ -115,10 +116,14 @@ class Trainer(L.Trainer):
                 "Make a new Trainer with new callbacks."
             )
         options = {**self._options, "enable_progress_bar": False}
+        own: list[Callback] = [*copy.deepcopy(self._given_callbacks), *callbacks]
+        if not any(isinstance(c, ModelCheckpoint) for c in own):
+            monitor, mode = self._options["monitor"], self._options["monitor_mode"]
+            own.append(BestCheckpoint(monitor, mode, is_resumable=False))
         return Trainer(
             default_root_dir=str(folder),
             logger=False,
-            callbacks=[*copy.deepcopy(self._given_callbacks), *callbacks],
+            callbacks=own,
             **options,
         )
 

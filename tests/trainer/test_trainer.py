@@ -163,3 +163,17 @@ def test_new_rows_are_tested_with_the_checkpoints_classes_and_statistics(tmp_pat
         logits = trained(next(iter(new.test_dataloader()))).logits["y"]
     right = (logits > 0).float().mean().item()  # everyone is well, the second class
     assert scores[0]["test/accuracy"] == pytest.approx(right)
+
+
+# One of many runs.
+
+
+def test_a_run_of_many_leaves_the_best_weights_alone(tmp_path):
+    made = trainer(tmp_path)
+    one = made.fresh(tmp_path / "many")
+    assert one.settings() == made.settings()
+    one.fit(SupervisedTask(), datamodule=data())
+    assert checkpoints(tmp_path) == ["best.ckpt"]
+    path = one.checkpoint_callback.best_model_path
+    assert "optimizer_states" not in torch.load(path, weights_only=True)
+    assert mmfuse.load(path).modalities == ("a", "b")
