@@ -11,5 +11,6 @@ Estimators for ``cross_val_score``, ``GridSearchCV`` and everything else that ta
 from mmfuse.sklearn.arrays import MultimodalArrays
 from mmfuse.sklearn.classifier import FusionClassifier
 from mmfuse.sklearn.regressor import FusionRegressor
+from mmfuse.sklearn.survival import FusionSurvival
 
-__all__ = ["FusionClassifier", "FusionRegressor", "MultimodalArrays"]
+__all__ = ["FusionClassifier", "FusionRegressor", "FusionSurvival", "MultimodalArrays"]

@@ -1,4 +1,4 @@
-"""FusionEstimator: what the classifier and the regressor share, from X to a trained model."""
+"""FusionEstimator: what the estimators share, from X to a trained model."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ TABLE = "table"
 
 
 class FusionEstimator(BaseEstimator, ABC):
-    """Base of ``FusionClassifier`` and ``FusionRegressor``, which say what the arguments are."""
+    """Base of the estimators; ``FusionClassifier`` says what the arguments are."""
 
     model_: FusionModel
     modalities_: tuple[str, ...]
     n_iter_: int
     _groups: Groups
+    #: Time bins of a survival target, which one estimator alone has and lets a person choose.
+    survival_bins = 4
 
     def __init__(
         self,
@@ -267,6 +269,7 @@ class FusionEstimator(BaseEstimator, ABC):
             missing_cells=self.missing_cells,
             missing=missing,
             on_duplicates="allow",
+            survival_bins=self.survival_bins,
         )
 
     def _seed(self) -> int:
