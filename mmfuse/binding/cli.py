@@ -106,7 +106,7 @@ def run(words: Sequence[str]) -> int:
     parser.add_function_arguments(bind_files)
     try:
         given = parser.parse_args(list(words))
-        built = parser.instantiate_classes(given)
+        built = parser.instantiate(given)
     except ArgumentError as error:
         raise ConfigError(_readable(str(error))) from error
     bound = bind_files(**{k: v for k, v in vars(built).items() if k != "config"})

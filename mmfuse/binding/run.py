@@ -70,7 +70,7 @@ def bind(
         "method": describe(method),
         "base": base,
         "seed": seed,
-        "pools": {name: _content(pool) for name, pool in pools.items()},
+        "pools": [_content(name, pool) for name, pool in pools.items()],  # their order counts
         "validation": [list(pair) for pair in validation],
     }
     method.check(Task(banks, base, Stages(seed), validation))  # before the folder is begun
@@ -98,10 +98,11 @@ def _priors(bound: BoundSpace, banks: Banks) -> Tensor:
     return torch.stack(found)
 
 
-def _content(pool: Pool) -> dict[str, Any]:
+def _content(name: str, pool: Pool) -> dict[str, Any]:
     return {
+        "name": name,
         "modality": pool.modality,
         "trained": list(pool.trained),
         "held_out": of_tensors(pool.held_out),
-        "vectors": {s: of_tensors(x, pool.present[s]) for s, x in pool.vectors.items()},
+        "vectors": [[s, of_tensors(x, pool.present[s])] for s, x in pool.vectors.items()],
     }
