@@ -19,7 +19,8 @@ class Drawn:
         vectors: for each modality and space ``(B, width)``, zero where absent.
         present: for each modality and space ``(B,)`` bool.
         rows: for each modality ``(B,)``, the member's row in its bank; -1 where there is none.
-        group: ``(B,)`` long; tuples of one group mean the same and are no negatives of each other.
+        group: ``(B,)`` long; tuples of one group mean the same, so that each finds the members
+            of all of them; a negative number is a group of its own.
     """
 
     vectors: Mapping[str, Mapping[str, Tensor]]

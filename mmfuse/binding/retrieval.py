@@ -20,10 +20,13 @@ class Retrieval(Pairs):
 
     An item finds neighbours through the spaces that embed both modalities, by the mean cosine
     over those spaces that have both items; a modality that shares none with it is reached over
-    the neighbours of another, in as few steps as can be. Duplicates are found once.
+    the neighbours of another, in as few steps as can be. Duplicates are found once, and tuples
+    that hold the same item of the modality that most spaces embed, text as a rule, mean the same.
 
     Args:
-        k: neighbours an item; each time a tuple is drawn, one of them at random.
+        k: neighbours an item; each time a tuple is drawn, one of them at random. Where a
+            modality has few distinct items, such as the names of ten classes, the second nearest
+            means something else: keep 1.
         through: spaces to search in, for pairs of modalities, such as
             ``{image: {text: [clip]}}``; all that embed both by default.
         noise: expected length of a random vector that is added to each vector of length one in

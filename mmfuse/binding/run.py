@@ -77,7 +77,8 @@ def bind(
     stages = Stages(seed, plan, out, report)
     if out is not None and (Path(out) / FILE).is_file():
         return BoundSpace.load(out)
-    root = method.build(Task(banks, base, stages, validation))
+    with torch.random.fork_rng(devices=[]):  # what the caller draws afterwards stays the same
+        root = method.build(Task(banks, base, stages, validation))
     spaces_of = {m: list(bank.vectors) for m, bank in banks.of.items()}
     bound = BoundSpace(root, banks.widths, spaces_of).eval().requires_grad_(False)
     bound.prior.copy_(_priors(bound, banks))

@@ -10,21 +10,20 @@ from torch import Tensor, nn
 from mmfuse.binding.aggregation import Aggregation
 from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.fit import Progress, Training
-from mmfuse.binding.methods.base import BindingMethod, Task
+from mmfuse.binding.methods.base import Task
 from mmfuse.binding.methods.projecting import (
+    ProjectingMethod,
     closeness,
     contrast,
     embedded,
-    find_tuples,
     projected,
 )
 from mmfuse.binding.nodes import Bond, Node
 from mmfuse.binding.pairs import Pairs
-from mmfuse.errors import ConfigError
 from mmfuse.fusion.routing import Projector
 
 
-class CMCR(BindingMethod):
+class CMCR(ProjectingMethod):
     """Connected spaces: every space has a projector, and all learn together from shared items.
 
     Of a tuple (an item that spaces k and l both embed, with a soft neighbour of every other
@@ -56,14 +55,11 @@ class CMCR(BindingMethod):
         hidden: int = 2048,
         intra: float = 0.1,
     ) -> None:
-        if not intra >= 0:
-            raise ConfigError(f"CMCR: intra is {intra}; expected 0 or more.")
-        self.pairs, self.training = pairs or Aggregation(), training or Training()
-        self.hidden, self.intra = hidden, intra
+        super().__init__(pairs or Aggregation(), training, hidden, 1, intra)
 
     def build(self, task: Task) -> Node:
         """Pairs, then all projectors in one stage."""
-        tuples = find_tuples(task, self.pairs)
+        tuples = self.tuples(task)
         spaces = task.banks.spaces
         leaves = {s: task.leaf(s) for s in spaces}
         width = task.banks.widths[task.base]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.fit import Training
-from mmfuse.binding.methods.base import BindingMethod, Task
-from mmfuse.binding.methods.projecting import find_tuples, fit_projector
+from mmfuse.binding.methods.base import Task
+from mmfuse.binding.methods.projecting import ProjectingMethod
 from mmfuse.binding.nodes import Bond, Factors, Members, Node
 from mmfuse.binding.pairs import Pairs
 from mmfuse.binding.retrieval import Retrieval
@@ -27,7 +27,7 @@ _MOST = 1000
 _COARSE, _FINER = (0.0, 0.25, 0.5, 0.75, 1.0), (0.125, 0.0625)
 
 
-class FreeBind(BindingMethod):
+class FreeBind(ProjectingMethod):
     """Bonds between the unified space, at first the base, and one expert space after the other.
 
     A displacement bond projects the unified space into the expert's; a combination bond projects
@@ -74,8 +74,7 @@ class FreeBind(BindingMethod):
     ) -> None:
         self.displacement = tuple(displacement)
         self.combination = None if combination is None else tuple(combination)
-        self.pairs, self.training = pairs or Retrieval(), training or Training()
-        self.hidden, self.members, self.intra = hidden, members, intra
+        super().__init__(pairs or Retrieval(), training, hidden, members, intra)
 
     def experts(self, task: Task) -> list[tuple[str, bool]]:
         """Each expert, and whether the unified space is displaced into it."""
@@ -101,23 +100,13 @@ class FreeBind(BindingMethod):
 
     def build(self, task: Task) -> Node:
         """Pairs, then for each expert a projector and factors."""
-        tuples = find_tuples(task, self.pairs)
+        tuples = self.tuples(task)
         judges = self._judges(task)
         node: Node = task.leaf(task.base)
         for expert, is_displaced in self.experts(task):
             leaf = task.leaf(expert)
             source, target = (node, leaf) if is_displaced else (leaf, node)
-            projector = fit_projector(
-                task,
-                expert,
-                source,
-                target,
-                tuples,
-                self.training,
-                self.hidden,
-                self.members,
-                self.intra,
-            )
+            projector = self.projector(task, expert, source, target, tuples)
             projectors: list[Projector | None] = (
                 [projector, None] if is_displaced else [None, projector]
             )

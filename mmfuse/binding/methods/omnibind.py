@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from mmfuse.binding.banks import Banks
 from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.fit import Progress, Training
-from mmfuse.binding.methods.base import BindingMethod, Task
-from mmfuse.binding.methods.projecting import contrast, find_tuples, into_base
+from mmfuse.binding.methods.base import Task
+from mmfuse.binding.methods.projecting import ProjectingMethod, contrast
 from mmfuse.binding.nodes import Bond, Leaf, Members, Node
 from mmfuse.binding.pairs import Pairs
 from mmfuse.binding.retrieval import Retrieval
@@ -21,7 +21,7 @@ from mmfuse.errors import ConfigError
 from mmfuse.fusion.routing import Router
 
 
-class OmniBind(BindingMethod):
+class OmniBind(ProjectingMethod):
     """Spaces projected into the base, under weights that a router reads from each row.
 
     Each modality that several spaces embed has a router. With all else frozen, they learn
@@ -67,13 +67,10 @@ class OmniBind(BindingMethod):
         router_hidden: Sequence[int] = (512, 100),
         sharpness: float = 10.0,
     ) -> None:
-        if not min(decoupling, intra) >= 0:
-            raise ConfigError(
-                f"OmniBind: decoupling {decoupling}, intra {intra}; expected 0 or more of both."
-            )
+        super().__init__(pairs or Retrieval(), training, hidden, members, intra)
+        if not decoupling >= 0:
+            raise ConfigError(f"OmniBind: decoupling is {decoupling}; expected 0 or more.")
         self.decoupling, self.sharpness = decoupling, sharpness
-        self.pairs, self.training = pairs or Retrieval(), training or Training()
-        self.hidden, self.members, self.intra = hidden, members, intra
         self.router_hidden = tuple(router_hidden)
 
     def check(self, task: Task) -> None:
@@ -88,8 +85,8 @@ class OmniBind(BindingMethod):
 
     def build(self, task: Task) -> Node:
         """Pairs, projectors, routers."""
-        tuples = find_tuples(task, self.pairs)
-        bond = into_base(task, tuples, self.training, self.hidden, self.members, self.intra)
+        tuples = self.tuples(task)
+        bond = self.into_base(task, tuples)
         several = [m for m in bond.modalities if len(bond.places(m)) > 1]
         if not several:
             return bond

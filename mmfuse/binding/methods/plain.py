@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmfuse.binding.fit import Training
 from mmfuse.binding.methods.base import BindingMethod, Task
-from mmfuse.binding.methods.projecting import find_tuples, into_base
+from mmfuse.binding.methods.projecting import ProjectingMethod
 from mmfuse.binding.nodes import Node
 from mmfuse.binding.pairs import Pairs
 from mmfuse.binding.retrieval import Retrieval
@@ -25,7 +25,7 @@ class Specialist(BindingMethod):
         return task.leaf(task.base)
 
 
-class MeanOfSpaces(BindingMethod):
+class MeanOfSpaces(ProjectingMethod):
     """Every space projected into the base by pseudo pairs; all that a row has count the same.
 
     Args:
@@ -46,10 +46,8 @@ class MeanOfSpaces(BindingMethod):
         members: int = 1,
         intra: float = 0.1,
     ) -> None:
-        self.pairs, self.training = pairs or Retrieval(), training or Training()
-        self.hidden, self.members, self.intra = hidden, members, intra
+        super().__init__(pairs or Retrieval(), training, hidden, members, intra)
 
     def build(self, task: Task) -> Node:
         """Pairs, then projectors."""
-        tuples = find_tuples(task, self.pairs)
-        return into_base(task, tuples, self.training, self.hidden, self.members, self.intra)
+        return self.into_base(task, self.tuples(task))
