@@ -1,16 +1,28 @@
 """Objectives: everything that is added to the training loss."""
 
 from mmfuse.objectives.base import Objective
+from mmfuse.objectives.change_alignment import ChangeAlignmentLoss
 from mmfuse.objectives.clip import CLIPLoss
+from mmfuse.objectives.cyclip import CyCLIPLoss
+from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
+from mmfuse.objectives.siglip import SigLIPLoss
+from mmfuse.objectives.subset_language import SubsetLanguageLoss
+from mmfuse.objectives.supcon import SupConLoss
 from mmfuse.objectives.supervised import StateChangePenalty, SupervisedLoss, UnimodalLoss
 
 __all__ = [
     "CLIPLoss",
+    "ChangeAlignmentLoss",
+    "CyCLIPLoss",
+    "GoalAlignmentLoss",
     "M3CoLoss",
     "MultiSClipLoss",
     "Objective",
+    "SigLIPLoss",
     "StateChangePenalty",
+    "SubsetLanguageLoss",
+    "SupConLoss",
     "SupervisedLoss",
     "UnimodalLoss",
 ]

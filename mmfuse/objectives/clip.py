@@ -37,6 +37,8 @@ class CLIPLoss(Pairwise):
         learnable: whether s is learned.
         directions: weights u of finding the second modality of a pair from the first, and v of
             the first from the second.
+        group: a target of classes; rows of different classes of it, such as data sets, are not
+            each other's negatives.
 
     Raises:
         ConfigError: a temperature outside 0.01 to 1, directions below zero, or at ``build``:
@@ -59,11 +61,13 @@ class CLIPLoss(Pairwise):
         temperature: float = 0.07,
         learnable: bool = True,
         directions: Sequence[float] = (1, 1),
+        group: str | None = None,
     ) -> None:
-        super().__init__(weight, schedule, pairs)
+        super().__init__(weight, schedule, pairs, group)
         self.temperature = Temperature(temperature, learnable)
         self.directions = shares(directions)
 
-    def compare(self, x: Tensor, y: Tensor, valid: Tensor) -> Tensor:
+    def compare(self, x: Tensor, y: Tensor, valid: Tensor, group: Tensor | None) -> Tensor:
         """InfoNCE over the rows that have both."""
-        return info_nce(x, y, self.temperature(), valid=valid, directions=self.directions)
+        scale = self.temperature()
+        return info_nce(x, y, scale, valid=valid, group=group, directions=self.directions)

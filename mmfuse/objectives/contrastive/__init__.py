@@ -1,5 +1,6 @@
 """The contrastive core: losses between two sides of a batch, in memory linear in its rows."""
 
+from mmfuse.objectives.contrastive.cyclic import cyclic_consistency
 from mmfuse.objectives.contrastive.gather import Peers
 from mmfuse.objectives.contrastive.nce import info_nce
 from mmfuse.objectives.contrastive.pairs import Pairs, pairs_of
@@ -17,6 +18,7 @@ __all__ = [
     "SparseTargets",
     "Targets",
     "Temperature",
+    "cyclic_consistency",
     "info_nce",
     "log_partition",
     "multi_positive",
