@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError, UnknownModalityError
-from mmfuse.fusion.base import Fused
 from mmfuse.objectives.base import Objective, Schedule
 from mmfuse.objectives.contrastive import Temperature, info_nce, unit
 from mmfuse.objectives.pairwise import mean_token
@@ -88,13 +87,13 @@ class GoalAlignmentLoss(Objective):
         with torch.random.fork_rng(devices):  # the second pass draws what the first drew
             without_b = _fuse_without(model, tokens, present, b)
         without_a = _fuse_without(model, tokens, present, a)
-        x, y = unit(without_b.vector), unit(without_a.vector)
+        x, y = unit(without_b), unit(without_a)
         return {"_".join(self._names): info_nce(x, y, self.temperature(), valid=has_a & has_b)}
 
 
 def _fuse_without(
     model: FusionModel, tokens: Mapping[str, Tokens], present: Tensor, column: int
-) -> Fused:
+) -> Tensor:
     there = present.clone()
     there[:, column] = False
-    return model.fuse(tokens, there)
+    return model.fuse(tokens, there).vector
