@@ -22,6 +22,7 @@ Commands:
   search      find the rows of features that are nearest to a text, a file or a row
   bind        bring several frozen embedding spaces into one
   robustness  report what happens when modalities are absent
+  retrieve    measure how modalities in one space find each other
   compare     train several fusions over several seeds into one table
   merge       average checkpoints of one architecture, or join blocks of several modalities
   list        list known components: encoders, fusion, objectives, missing, data, binding
@@ -31,7 +32,7 @@ For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
 
-_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "compare")
+_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "retrieve", "compare")
 _GO_ON = {
     "fit": "To go on, give the same command with --ckpt_path last",
     "extract": "The same command goes on where it stopped.",
@@ -72,6 +73,10 @@ def main(args: Sequence[str] | None = None) -> int:
             from mmfuse.merging.cli import run as merge
 
             return merge(words[1:])
+        if words[0] == "retrieve" and _asks_for_features(words[1:]):
+            from mmfuse.retrieval.cli import run as retrieve
+
+            return retrieve(words[1:])
         if words[0] not in _COMMANDS:
             known = (*_COMMANDS, "search", "bind", "merge", "list")
             return _fail(_unknown("command", words[0], known))
@@ -84,6 +89,14 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"\nInterrupted. {_GO_ON.get(words[0], '')}".rstrip(), file=sys.stderr)
         return 130
     return 0
+
+
+def _asks_for_features(words: Sequence[str]) -> bool:
+    """Whether retrieval is of extracted features, and not of a configuration's model."""
+    is_given = {word.partition("=")[0] for word in words}
+    return "--features" in is_given or (
+        bool({"-h", "--help"} & is_given) and not {"-c", "--config"} & is_given
+    )
 
 
 def _fail(message: str) -> int:

@@ -23,7 +23,7 @@ from mmfuse.runs import hush
 from mmfuse.tasks.predictions import PredictionWriter
 from mmfuse.trainer import Trainer
 
-_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "compare")
+_COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "retrieve", "compare")
 # What the CLI itself supplies; weights_only is always on.
 _SUPPLIED = {
     "model",
@@ -36,7 +36,7 @@ _SUPPLIED = {
 
 
 class MmfuseCLI(LightningCLI):
-    """LightningCLI with ``robustness`` and ``compare`` beside the usual subcommands."""
+    """LightningCLI with subcommands of our Trainer beside the usual ones."""
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

@@ -330,6 +330,46 @@ class Trainer(L.Trainer):
             on_error=on_error,
         )
 
+    def retrieve(
+        self,
+        model: L.LightningModule | None = None,
+        datamodule: FusionDataModule | None = None,
+        ckpt_path: str | Path | None = None,
+        split: Literal["train", "val", "test"] = "test",
+        out: str | Path | None = None,
+        ks: list[int] | None = None,
+    ) -> pd.DataFrame:
+        """Measures how modalities that share a space find each other.
+
+        For a folder of features: mmfuse retrieve --features FOLDER.
+
+        Args:
+            model: a trained ``AlignmentTask``, or with ``ckpt_path`` one whose settings tell the
+                classes and how their names are written.
+            datamodule: the data.
+            ckpt_path: a checkpoint to evaluate instead; ``best`` or ``last``.
+            split: the rows to evaluate.
+            out: folder of ``retrieval.csv`` and ``retrieval.png``; the run's by default.
+            ks: where to measure recall; 1, 5 and 10 by default.
+
+        Returns:
+            one line a direction; the folder holds it too.
+        """
+        from mmfuse.retrieve_run import retrieve_run
+
+        if datamodule is None:
+            raise ConfigError("Retrieval is measured on data; give a datamodule.")
+        return retrieve_run(
+            datamodule,
+            out or Path(self.log_dir or self.default_root_dir) / "retrieval",
+            model,
+            self._found(ckpt_path),
+            split,
+            (1, 5, 10) if ks is None else ks,
+            self.strategy.root_device,
+            self.progress_bar_callback is not None,
+        )
+
     def compare(
         self,
         model: L.LightningModule,

@@ -63,7 +63,8 @@ class AlignmentTask(FusionTask):
         templates: texts with ``{}`` in the place of a class's name; the name alone by default.
         class_names: what a class is called in them; its name with spaces for underscores by
             default.
-        fusion: joins the modalities; only an objective that reads the fused vector trains it.
+        joint: the fusion whose vector stands for a row's modalities together, given as for
+            ``SupervisedTask``. Only an objective that reads that vector trains it.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
         modality_dropout: rate with which a training row loses each modality.
@@ -95,7 +96,7 @@ class AlignmentTask(FusionTask):
         target: str | None = None,
         templates: list[str] | None = None,
         class_names: dict[str, str] | None = None,
-        fusion: Callable[[dict[str, int]], Fusion] = "UnitMeanFusion",  # type: ignore[assignment]
+        joint: Callable[[dict[str, int]], Fusion] = "UnitMeanFusion",  # type: ignore[assignment]
         optimizer: OptimizerCallable = adamw,
         scheduler: LRSchedulerCallable | None = None,
         modality_dropout: float = 0.0,
@@ -108,7 +109,7 @@ class AlignmentTask(FusionTask):
                 "To predict a target beside them, take SupervisedTask with the same objectives."
             )
         super().__init__(
-            encoders, fusion, terms, optimizer, scheduler, modality_dropout, dropout_seed
+            encoders, joint, terms, optimizer, scheduler, modality_dropout, dropout_seed
         )
         self.head, self.labels = head, Labels(target, templates, class_names)
 

@@ -38,7 +38,7 @@ def test_help_lists_every_command(capsys):
     told = capsys.readouterr().out
     commands = (
         *("fit", "validate", "test", "predict", "extract", "search"),
-        *("robustness", "compare", "merge", "list"),
+        *("robustness", "retrieve", "compare", "merge", "list"),
     )
     for command in commands:
         assert f"\n  {command} " in told
