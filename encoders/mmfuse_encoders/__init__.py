@@ -1,5 +1,6 @@
 """Unimodal encoders for mmfuse, one file a kind of input."""
 
+from mmfuse_encoders.aligned import AlignedEncoder
 from mmfuse_encoders.audio import LogMelCNNEncoder
 from mmfuse_encoders.clap_audio import ClapAudioEncoder
 from mmfuse_encoders.clap_text import ClapTextEncoder
@@ -9,6 +10,7 @@ from mmfuse_encoders.image import ImageCNNEncoder
 from mmfuse_encoders.neighbors import NeighborEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
 from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
+from mmfuse_encoders.pair_delta import PairDeltaEncoder
 from mmfuse_encoders.patch_transformer import PatchTransformerEncoder
 from mmfuse_encoders.projected import ProjectedEncoder
 from mmfuse_encoders.series import GRUEncoder, SeriesCNNEncoder
@@ -25,6 +27,7 @@ from mmfuse_encoders.video import FramePoolEncoder
 from mmfuse_encoders.wav2vec2_audio import Wav2Vec2Encoder
 
 __all__ = [
+    "AlignedEncoder",
     "ClapAudioEncoder",
     "ClapTextEncoder",
     "ContinuousTimeEncoder",
@@ -40,6 +43,7 @@ __all__ = [
     "NeighborEncoder",
     "OpenClipImageEncoder",
     "OpenClipTextEncoder",
+    "PairDeltaEncoder",
     "PatchTransformerEncoder",
     "ProjectedEncoder",
     "ResidualMLPEncoder",

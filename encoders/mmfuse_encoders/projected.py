@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor
+from torch import nn
 
-from mmfuse.batch import RawInput
 from mmfuse.encoder import Encoder, without_pretrained_weights
-from mmfuse.recorded import describe, factory
+from mmfuse.recorded import describe
 from mmfuse.spec import ModalitySpec
-from mmfuse.tokens import Tokens
+from mmfuse_encoders.headed import HeadedEncoder
 from mmfuse_encoders.vector import perceptron
 
 
-class ProjectedEncoder(Encoder):
+class ProjectedEncoder(HeadedEncoder):
     """An encoder of any kind, and a perceptron above its mean token.
 
     So that encoders of unequal widths, pretrained and frozen ones among them, meet in one space::
@@ -43,9 +41,6 @@ class ProjectedEncoder(Encoder):
         Representations", ICML 2020, arXiv:2002.05709, section 4.2.
     """
 
-    kinds = frozenset({"vector", "table", "image", "series", "text", "tokens", "audio", "video"})
-    takes_gaps = True  # or else the encoder inside refuses
-
     def __init__(
         self,
         spec: ModalitySpec | int | Sequence[int | None],
@@ -56,11 +51,11 @@ class ProjectedEncoder(Encoder):
         dropout: float = 0.0,
         frozen: bool = False,
     ) -> None:
-        super().__init__(spec, out_dim, frozen)
-        named = {"class_path": encoder, "init_args": options or {}}
-        self.encoder: Encoder = factory(Encoder, named)(self.spec)
-        self.kinds = self.encoder.kinds  # type: ignore[misc]
-        self.head = perceptron(self.encoder.out_dim, hidden, out_dim, dropout)
+        self.hidden, self.dropout = tuple(hidden), dropout
+        super().__init__(spec, encoder, options, out_dim, frozen)
+
+    def _head(self, width: int) -> nn.Module:
+        return perceptron(width, self.hidden, self.out_dim, self.dropout)
 
     @classmethod
     def around(
@@ -74,17 +69,3 @@ class ProjectedEncoder(Encoder):
             )
         made.encoder = encoder
         return made
-
-    def forward(self, x: Any) -> Tensor:
-        """Encodes the rows and maps them."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.encoder.frozen):
-            found = Tokens.of(self.encoder(x)).pooled()
-        return cast(Tensor, self.head(found))
-
-    def preprocess(self, raw: Any) -> RawInput:
-        """The encoder's own."""
-        return self.encoder.preprocess(raw)
-
-    def preprocessing(self) -> dict[str, Any]:
-        """The encoder's own."""
-        return self.encoder.preprocessing()
