@@ -36,7 +36,9 @@ class ResidualHead(nn.Module):
 
 
 class AlignedEncoder(HeadedEncoder):
-    """An encoder of any kind with a residual head, which moves it into another encoder's space::
+    """An encoder of any kind with a residual head, which moves it into another encoder's space.
+
+    ::
 
         z = x + A PReLU(B PReLU(x)),   x = W (mean token of encoder(x_raw))
 
