@@ -232,6 +232,14 @@ CATALOGUE: dict[str, Entry] = {
         for cancer, (what, digest) in _TCGA.items()
         for k in range(5)
     },
+    "wikipedia": Entry(
+        "2,866 articles: picture (SIFT words) and text (topics) as vectors; 10 categories",
+        sets.wikipedia,
+        "text CC BY-SA; no licence stands with the features",
+        "wikipedia",
+        {"wikipedia.npz": "543d5098222fa2e4737066f6b2876b7a46f006ce43ff482989567075e492abab"},
+        "github.com/ChuanbinZhang/Multi-view-datasets, Wikipedia.mat and Wikipedia-test.mat",
+    ),
     "mosi_utterance": Entry(
         "2,199 utterances of 93 film reviews: text, sound and video as vectors; 2 classes",
         sets.mosi_utterance,

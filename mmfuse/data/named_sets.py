@@ -53,6 +53,20 @@ def archive(file: str, modalities: list[str]) -> Read:
     return lambda folder: NpzData(str(folder / file), modalities, {"y": "y"}).read()
 
 
+def wikipedia(folder: Path) -> Source:
+    """Pictures of articles as histograms, and their texts as shares of topics."""
+    found = read_npz(folder / "wikipedia.npz")
+    keys = {"image": "image_sift128", "text": "text_lda10"}
+    parts = {m: [found[f"{key}_{part}"] for part in ("train", "test")] for m, key in keys.items()}
+    sizes = [len(part) for part in parts["image"]]
+    classes = found["classes"][np.concatenate([found["y_train"], found["y_test"]])]
+    return gather(
+        {m: np.concatenate(arrays) for m, arrays in parts.items()},
+        {"category": classes},
+        split=np.repeat(["train", "test"], sizes),
+    )
+
+
 def womens_clothing(numbers: list[str]) -> Read:
     """Reviews, with these columns of numbers."""
     categories = ["Division Name", "Department Name", "Class Name"]

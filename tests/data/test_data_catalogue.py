@@ -280,6 +280,12 @@ class TestMirror:
         labels = data.dataset("test").targets["sentiment"]
         assert labels.tolist() == frame["y"].tolist()
 
+    def test_wikipedia_is_the_official_split(self) -> None:
+        assert sizes(CatalogueData("wikipedia", val=0, on_duplicates="allow")) == (2173, 0, 693)
+        data = CatalogueData("wikipedia", val=0)
+        assert {m: s.width for m, s in data.spec.modalities.items()} == {"image": 128, "text": 10}
+        assert data.spec.targets["category"].classes[:3] == ("art", "biology", "geography")
+
     def test_openmoji_has_pictures_and_descriptions(self) -> None:
         data = CatalogueData("openmoji", val=0)
         assert sizes(data) == (1590, 0, 400)
