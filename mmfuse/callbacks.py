@@ -105,9 +105,10 @@ class RunRecord(Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the record before the first step, so that a failed run has one too."""
-        if not trainer.is_global_zero or trainer.log_dir is None:
+        log_dir = trainer.log_dir  # every process asks, as the first one tells the others
+        if not trainer.is_global_zero or log_dir is None:
             return
-        folder = Path(trainer.log_dir)
+        folder = Path(log_dir)
         seed = os.environ.get("PL_GLOBAL_SEED")  # where Lightning's seed_everything leaves it
         parameters = sum(p.numel() for p in pl_module.parameters())
         write_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 
@@ -155,14 +155,6 @@ class AlignmentTask(FusionTask):
                 "or the task a head."
             )
         return FusionModel(spec, built, fused(self._fusion, widths), heads={})
-
-    def towers(self, spec: DataSpec) -> Any:
-        """The encoders, with their heads, for what the data looks like."""
-        towers = super().towers(spec)
-        if self.head is not None:
-            for m, e in towers.encoders.items():
-                towers.encoders[m] = _projected(cast(Encoder, e), self.head)
-        return towers
 
     def prepare_scores(self, model: FusionModel) -> None:
         """Vectors are gathered over a whole split."""
