@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.pools import Pool
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.fusion.routing import unit
+
+#: Rows that are digested at a time.
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,26 @@ class Bank:
     @cached_property
     def item(self) -> Tensor:
         """``(N,)`` long: the first row that has the same vectors in every space."""
-        joined = torch.cat([*self.vectors.values()], dim=1).contiguous().numpy()
-        joined = joined + np.float32(0)  # -0 is 0
-        rows = joined.view(np.dtype((np.void, joined.dtype.itemsize * joined.shape[1]))).ravel()
-        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
-        return torch.from_numpy(first[inverse.ravel()].astype(np.int64))
+        digests = sum(_digests(x, i) for i, x in enumerate(self.vectors.values()))
+        _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
+        return torch.from_numpy(first[inverse].astype(np.int64))
 
     def anywhere(self) -> Tensor:
         """``(N,)`` bool: present in some space."""
         return torch.stack([*self.present.values()]).any(dim=0)
+
+
+def _digests(vectors: Tensor, salt: int) -> Any:
+    """A number of 64 bits for each row, the same for the same vectors."""
+    draw = np.random.default_rng(salt).integers(0, 2**64, vectors.shape[1], dtype=np.uint64)
+    parts = []
+    for some in vectors.split(_ROWS):
+        words = (some + 0.0).numpy().view(np.uint32) + draw  # -0 is 0
+        # The finaliser of splitmix64 (Steele, Lea and Flood, 2014), then a sum over the width.
+        words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        parts.append((words ^ (words >> np.uint64(31))).sum(axis=1, dtype=np.uint64))
+    return np.concatenate(parts)
 
 
 class Banks:

@@ -1,4 +1,4 @@
-"""The nearest items of one bank to those of another, through the spaces that both are in."""
+"""Who is nearest to whom among the items of two banks, through the spaces that both are in."""
 
 from __future__ import annotations
 
@@ -13,71 +13,84 @@ from mmfuse.errors import ConfigError
 
 Backend = Literal["exact", "faiss-ivf"]
 
-#: Numbers of similarities that are held at a time, and the most queries and items of a block.
-_HELD, _QUERIES, _ITEMS = 2**24, 2048, 16384
+#: A block of similarities.
+_ROWS, _COLUMNS = 2048, 8192
 #: An index of clusters searches this share of them, and is built on this many vectors a cluster.
 _SEARCHED, _SHOWN = 16, 40
 
 
-def nearest(
-    queries: Bank,
-    rows: Tensor,
-    bank: Bank,
-    candidates: Tensor,
+def neighbours(
+    one: Bank,
+    mine: Tensor,
+    other: Bank,
+    theirs: Tensor,
     spaces: Sequence[str],
     k: int = 1,
     backend: Backend = "exact",
-) -> Tensor:
-    """For each query the k candidates nearest to it: by the mean cosine over their common spaces.
+) -> tuple[Tensor, Tensor]:
+    """Who is nearest to whom among rows of two banks, by the mean cosine over common spaces.
+
+    The exact search reads both directions from one product, a block at a time.
 
     Args:
-        queries: the bank of the queries.
-        rows: ``(Q,)``, which of its rows ask; -1 asks nothing.
-        bank: the bank that is searched.
-        candidates: ``(n,)``, which of its rows may be found.
+        one: a bank.
+        mine: ``(n,)``, the rows of it that ask and may be found.
+        other: another bank.
+        theirs: ``(m,)``, likewise.
         spaces: those to compare in.
-        k: how many.
-        backend: ``exact``, a block at a time; or ``faiss-ivf``, which looks at the nearest
-            sixteenth of the clusters and may miss some.
+        k: how many neighbours a row.
+        backend: ``exact``; or ``faiss-ivf``, which looks at the nearest sixteenth of the
+            clusters and may miss some.
 
     Returns:
-        ``(Q, k)`` rows of the bank, the nearest first; -1 where there is none.
+        ``(n, k)`` rows of the other bank, and ``(m, k)`` rows of the one; the nearest first, -1
+        where there is none.
 
     Raises:
         ConfigError: faiss is not installed, or is asked for more than one space at a time.
     """
-    found = torch.full((len(rows), k), -1)
-    here = torch.stack([queries.present[s] for s in spaces]).any(dim=0)
-    there = torch.stack([bank.present[s] for s in spaces]).any(dim=0)
-    candidates = candidates[there[candidates]]
-    asking = ((rows >= 0) & here[rows.clamp(min=0)]).nonzero().squeeze(1)
-    if not len(candidates) or not len(asking):
-        return found
-    # The same query need not be asked twice.
-    distinct, place = rows[asking].unique(return_inverse=True)
-    search = _exact if backend == "exact" else _clusters
-    answers = search(queries, distinct, bank, candidates, spaces, min(k, len(candidates)))
-    found[asking, : answers.shape[1]] = answers[place]
-    return found
+    here, there = (
+        torch.stack([bank.present[s][rows] for s in spaces]).any(dim=0)
+        for bank, rows in ((one, mine), (other, theirs))
+    )
+    forth, back = (torch.full((len(rows), k), -1) for rows in (mine, theirs))
+    if here.any() and there.any():
+        search = _exact if backend == "exact" else _clusters
+        found = search(one, mine[here], other, theirs[there], spaces, k)
+        for all_rows, asked, near in ((forth, here, found[0]), (back, there, found[1])):
+            all_rows[asked, : near.shape[1]] = near
+    return forth, back
+
+
+class _Best:
+    """The k nearest so far to each of some rows."""
+
+    def __init__(self, rows: int, k: int) -> None:
+        self.scores = torch.full((rows, k), -torch.inf)
+        self.rows = torch.full((rows, k), -1)
+
+    def update(self, place: slice, near: Tensor, names: Tensor) -> None:
+        """Takes a block into account: ``near`` (rows, n) to those called ``names`` (n,)."""
+        k = self.scores.shape[1]
+        top = near.topk(min(k, near.shape[1]), dim=1)
+        scores = torch.cat([self.scores[place], top.values], dim=1)
+        rows = torch.cat([self.rows[place], names[top.indices]], dim=1)
+        self.scores[place], order = scores.topk(k, dim=1)
+        self.rows[place] = rows.gather(1, order).masked_fill(self.scores[place] == -torch.inf, -1)
 
 
 def _exact(
-    queries: Bank, rows: Tensor, bank: Bank, candidates: Tensor, spaces: Sequence[str], k: int
-) -> Tensor:
-    block = min(_ITEMS, len(candidates))
-    parts = []
-    for some in rows.split(max(1, min(_QUERIES, _HELD // block))):
-        best = torch.full((len(some), k), -torch.inf)
-        who = torch.full((len(some), k), -1)
-        for those in candidates.split(block):
-            near = _similarity(queries, some, bank, those, spaces)
-            top = near.topk(min(k, len(those)), dim=1)
-            scores = torch.cat([best, top.values], dim=1)
-            names = torch.cat([who, those[top.indices]], dim=1)
-            best, order = scores.topk(k, dim=1)
-            who = names.gather(1, order)
-        parts.append(who.masked_fill(best == -torch.inf, -1))
-    return torch.cat(parts)
+    one: Bank, mine: Tensor, other: Bank, theirs: Tensor, spaces: Sequence[str], k: int
+) -> tuple[Tensor, Tensor]:
+    forth, back = _Best(len(mine), k), _Best(len(theirs), k)
+    for i in range(0, len(mine), _ROWS):
+        some = slice(i, i + _ROWS)
+        for j in range(0, len(theirs), _COLUMNS):
+            those = slice(j, j + _COLUMNS)
+            near = _similarity(one, mine[some], other, theirs[those], spaces)
+            forth.update(some, near, theirs[those])
+            back.update(those, near.T, mine[some])
+    return forth.rows, back.rows
 
 
 def _similarity(
@@ -97,27 +110,31 @@ def _similarity(
 
 
 def _clusters(
-    queries: Bank, rows: Tensor, bank: Bank, candidates: Tensor, spaces: Sequence[str], k: int
-) -> Tensor:
+    one: Bank, mine: Tensor, other: Bank, theirs: Tensor, spaces: Sequence[str], k: int
+) -> tuple[Tensor, Tensor]:
     if len(spaces) > 1:
         raise ConfigError(
             f"faiss compares in one space at a time; {', '.join(spaces)} share these modalities. "
             "Choose one with through, or search with the exact backend."
         )
+    (s,) = spaces
+    a, b = one.vectors[s][mine], other.vectors[s][theirs]
+    return _among(a, b, theirs, k), _among(b, a, mine, k)
+
+
+def _among(queries: Tensor, values: Tensor, names: Tensor, k: int) -> Tensor:
     from mmfuse.features.faiss_index import load_faiss  # which needs it installed
 
-    faiss, (s,) = load_faiss(), spaces
-    width, lists = bank.vectors[s].shape[1], max(1, int(4 * len(candidates) ** 0.5))
-    lists = max(1, min(lists, len(candidates) // _SHOWN))
+    faiss, width = load_faiss(), values.shape[1]
+    lists = max(1, min(int(4 * len(values) ** 0.5), len(values) // _SHOWN))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
     index.nprobe = max(8, lists // _SEARCHED)
-    values = bank.vectors[s][candidates].numpy()
     index.cp.max_points_per_centroid = _SHOWN
-    index.train(values)
-    index.add(values)
+    index.train(values.numpy())
+    index.add(values.numpy())
     found = [
-        torch.from_numpy(index.search(queries.vectors[s][some].numpy(), k)[1])
-        for some in rows.split(_QUERIES)
+        torch.from_numpy(index.search(some.numpy(), min(k, len(values)))[1])
+        for some in queries.split(_ROWS)
     ]
     places = torch.cat(found)
-    return torch.where(places >= 0, candidates[places.clamp(min=0)], -1)
+    return torch.where(places >= 0, names[places.clamp(min=0)], -1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmfuse.binding.banks import Banks
 from mmfuse.binding.drawn import Drawn
-from mmfuse.binding.nearest import Backend, nearest
+from mmfuse.binding.nearest import Backend, neighbours
 from mmfuse.binding.pairs import Pairs, Tuples
 from mmfuse.errors import ConfigError
 
@@ -70,9 +70,8 @@ class Retrieval(Pairs):
         """For each modality ``(T, k)`` rows of its bank, -1 for none."""
         if unknown := set(self.through) - set(banks.modalities):
             raise ConfigError(f"Retrieval: through names {sorted(unknown)}, which no pool has.")
-        usable = banks.rows(held_out)
-        unique = {m: rows[_first(banks.of[m].item[rows])] for m, rows in usable.items()}
-        parts = [self._of_anchors(banks, m, rows, unique) for m, rows in usable.items()]
+        near = _Near(self, banks, banks.rows(held_out))
+        parts = [near.of_anchors(m) for m in banks.modalities]
         found = {m: torch.cat([part[m] for part in parts]) for m in banks.modalities}
         paired = torch.stack([rows[:, 0] >= 0 for rows in found.values()]).sum(dim=0) > 1
         if not paired.any():
@@ -82,41 +81,65 @@ class Retrieval(Pairs):
             )
         return {m: rows[paired] for m, rows in found.items()}
 
-    def _of_anchors(
-        self, banks: Banks, anchor: str, rows: Tensor, candidates: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Breadth first over the modalities, so that each is reached in as few steps as can be."""
-        found = {anchor: rows.unsqueeze(1).expand(-1, self.k)}
-        frontier = [anchor]
-        while frontier:
-            reached: list[str] = []
-            for b in banks.modalities:
-                steps = [a for a in frontier if self.spaces(banks, a, b)]
-                if b in found or not steps:
-                    continue
-                best = torch.full((len(rows), self.k), -1)
-                for a in steps:  # one step serves; another fills what it leaves open
-                    open_ = (best[:, 0] < 0).nonzero().squeeze(1)
-                    if not len(open_):
-                        break
-                    best[open_] = nearest(
-                        banks.of[a],
-                        found[a][open_, 0],
-                        banks.of[b],
-                        candidates[b],
-                        self.spaces(banks, a, b),
-                        self.k,
-                        self.backend,
-                    )
-                found[b] = best
-                reached.append(b)
-            frontier = reached
-        nobody = torch.full((len(rows), self.k), -1)
-        return {m: found.get(m, nobody) for m in banks.modalities}
-
     def tuples(self, banks: Banks, found: Mapping[str, Tensor]) -> Tuples:
         """Tuples of the banks' own items."""
         return _Retrieved(banks, found, self.noise)
+
+
+class _Near:
+    """The nearest items of every other modality to some items of all, each pair searched once."""
+
+    def __init__(self, how: Retrieval, banks: Banks, usable: Mapping[str, Tensor]) -> None:
+        self.how, self.banks, self.usable = how, banks, usable
+        self._known: dict[tuple[str, str], Tensor] = {}
+
+    def of_anchors(self, anchor: str) -> dict[str, Tensor]:
+        """For each modality the neighbours of its usable items ``(n, k)``, over as few others."""
+        rows, k = self.usable[anchor], self.how.k
+        found = {anchor: rows.unsqueeze(1).expand(-1, k)}
+        frontier = [anchor]
+        while frontier:
+            reached: list[str] = []
+            for b in self.banks.modalities:
+                steps = [a for a in frontier if self.how.spaces(self.banks, a, b)]
+                if b in found or not steps:
+                    continue
+                best = torch.full((len(rows), k), -1)
+                for a in steps:  # one step serves; another fills what it leaves open
+                    is_open = (best[:, 0] < 0) & (found[a][:, 0] >= 0)
+                    best[is_open] = self._table(a, b)[found[a][is_open, 0]]
+                found[b] = best
+                reached.append(b)
+            frontier = reached
+        nobody = torch.full((len(rows), k), -1)
+        return {m: found.get(m, nobody) for m in self.banks.modalities}
+
+    def _table(self, a: str, b: str) -> Tensor:
+        """For every row of a bank its neighbours in another."""
+        if (a, b) not in self._known:
+            mine, theirs = self._distinct(a), self._distinct(b)
+            one, other, spaces = (
+                self.banks.of[a],
+                self.banks.of[b],
+                self.how.spaces(self.banks, a, b),
+            )
+            forth, back = neighbours(one, mine, other, theirs, spaces, self.how.k, self.how.backend)
+            self._known[a, b] = self._spread(a, mine, forth)
+            self._known[b, a] = self._spread(b, theirs, back)
+        return self._known[a, b]
+
+    def _distinct(self, modality: str) -> Tensor:
+        """The first usable row of each item."""
+        rows = self.usable[modality]
+        first = np.unique(self.banks.of[modality].item[rows].numpy(), return_index=True)[1]
+        return rows[torch.from_numpy(first)]
+
+    def _spread(self, modality: str, rows: Tensor, near: Tensor) -> Tensor:
+        """What was found for each item, for all its rows."""
+        item = self.banks.of[modality].item
+        table = torch.full((len(item), near.shape[1]), -1)
+        table[item[rows]] = near
+        return table[item]
 
 
 class _Retrieved(Tuples):
@@ -139,11 +162,6 @@ class _Retrieved(Tuples):
         joining = rows[self.bridge]
         item = self.banks.of[self.bridge].item[joining.clamp(min=0)]
         return torch.where(joining >= 0, item, -1 - index)
-
-
-def _first(item: Tensor) -> Tensor:
-    """The places at which each item comes first."""
-    return torch.from_numpy(np.unique(item.numpy(), return_index=True)[1])
 
 
 def _one_of(rows: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mmfuse.binding import Aggregation, Pool, Retrieval
 from mmfuse.binding.banks import Banks
-from mmfuse.binding.nearest import nearest
+from mmfuse.binding.nearest import neighbours
 from mmfuse.errors import ConfigError
 
 SOURCE = torch.Generator().manual_seed(0)
@@ -58,21 +58,28 @@ def literal(banks, a, row, b, candidates, spaces):
 
 @pytest.mark.parametrize("spaces", [("s",), ("t",), ("s", "t")])
 def test_the_nearest_are_those_of_the_definition(banks, spaces, monkeypatch):
-    monkeypatch.setattr("mmfuse.binding.nearest._ITEMS", 7)  # several blocks
-    monkeypatch.setattr("mmfuse.binding.nearest._QUERIES", 4)
-    rows, candidates = torch.tensor([0, 3, -1, 3, 7, 29, 11]), torch.arange(1, 40, 2)
-    found = nearest(banks.of["image"], rows, banks.of["text"], candidates, spaces, k=3)
-    for row, near in zip(rows.tolist(), found.tolist(), strict=True):
-        here = row >= 0 and any(banks.of["image"].present[s][row] for s in spaces)
-        wanted = literal(banks, "image", row, "text", candidates, spaces) if here else []
-        assert near == [*wanted, -1, -1, -1][:3]
+    monkeypatch.setattr("mmfuse.binding.nearest._COLUMNS", 7)  # several blocks
+    monkeypatch.setattr("mmfuse.binding.nearest._ROWS", 4)
+    mine, theirs = torch.tensor([0, 3, 7, 29, 11, 12, 20]), torch.arange(1, 40, 2)
+    found = neighbours(banks.of["image"], mine, banks.of["text"], theirs, spaces, k=3)
+    for near, (a, rows), (b, candidates) in zip(
+        found,
+        (("image", mine), ("text", theirs)),
+        (("text", theirs), ("image", mine)),
+        strict=True,
+    ):
+        for i, row in enumerate(rows.tolist()):
+            here = any(banks.of[a].present[s][row] for s in spaces)
+            wanted = literal(banks, a, row, b, candidates, spaces) if here else []
+            assert near[i].tolist() == [*wanted, -1, -1, -1][:3]
 
 
 def test_faiss_finds_what_the_exact_search_finds():
     pytest.importorskip("faiss")
     banks = Banks({"p": Pool("a", {"s": vectors(50, 8)}), "q": Pool("b", {"s": vectors(60, 8)})})
     asked = banks.of["a"], torch.arange(50), banks.of["b"], torch.arange(10, 60), ["s"], 2
-    assert torch.equal(nearest(*asked), nearest(*asked, "faiss-ivf"))
+    for found, expected in zip(neighbours(*asked, "faiss-ivf"), neighbours(*asked), strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_a_modality_that_shares_no_space_is_reached_over_another(banks):
