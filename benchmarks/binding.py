@@ -66,7 +66,7 @@ def main() -> None:
     bind_took = time.perf_counter() - start
     print(
         f"{len(SPACES)} spaces of width {WIDTH}, {given.items:,} items of each of {len(made)} "
-        f"modalities, {size:.2f} GiB of embeddings; {given.backend} search, {given.steps} steps a stage"
+        f"modalities, {size:.2f} GiB of embeddings; {given.backend}, {given.steps} steps"
     )
     last = start
     for stage, end in ends.items():
