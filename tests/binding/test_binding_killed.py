@@ -44,6 +44,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_it_never_was(workers, tmp_path):
     for name in ("first", "whole"):  # the first one warms the script up
         begun = time.monotonic()

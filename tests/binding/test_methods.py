@@ -49,6 +49,7 @@ def deaf():
     return pools, planted.embed(meaning, "image"), texts
 
 
+@pytest.mark.slow
 def test_routers_beat_the_mean_where_a_space_is_noise_for_some_texts(deaf):
     pools, images, (captions, titles) = deaf
     pairs = Retrieval(through={"image": {"text": ["see"]}, "audio": {"text": ["hear"]}})
@@ -108,6 +109,7 @@ def test_a_bond_moves_the_unified_space_or_the_expert():
     torch.testing.assert_close(displaced.embed("audio", {"hear": sounds}), sounds)
 
 
+@pytest.mark.slow
 def test_a_space_that_shares_nothing_with_the_base_is_bound_over_a_third():
     planted = Planted(
         {
