@@ -15,7 +15,7 @@ import mmfuse
 from mmfuse.errors import CheckpointError, MissingFileError
 from mmfuse.files import replacing
 from mmfuse.model import FusionModel
-from mmfuse.recorded import Recorded, describe
+from mmfuse.recorded import Recorded, describe, with_defaults
 from mmfuse.spec import DataSpec
 
 FORMAT = 1
@@ -188,7 +188,7 @@ def differences(
         aside: keys in which they may differ.
     """
     # An older checkpoint lacks what specs have learned to say since.
-    found, wanted = ({**d, "spec": _current(d["spec"])} for d in (found, wanted))
+    found, wanted = (with_defaults({**d, "spec": _current(d["spec"])}) for d in (found, wanted))
     differing = list(_differences(found, wanted, "", names, aside))
     orders = list(found["encoders"]), list(wanted["encoders"])
     if orders[0] != orders[1] and not differing:

@@ -105,6 +105,29 @@ def _plain(value: Any, where: str) -> Any:
     )
 
 
+def with_defaults(value: Any) -> Any:
+    """Plain data in which every description names all arguments of its class.
+
+    A configuration file states them all, code only those it gives; both mean the same object.
+    A class that cannot be imported keeps what it has.
+    """
+    if isinstance(value, list | tuple):
+        return [with_defaults(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {k: with_defaults(v) for k, v in value.items()}
+    if not is_description(value):
+        return found
+    module, _, name = found["class_path"].rpartition(".")
+    try:
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return found
+    # What the builder supplies (a spec, widths) has no default, and stays out.
+    stated = {k: p.default for k, p in parameters.items() if p.default is not p.empty}
+    return {**found, "init_args": with_defaults(stated) | found.get("init_args", {})}
+
+
 def is_description(value: Any) -> bool:
     """Whether ``value`` has the form that ``describe`` gives."""
     return isinstance(value, Mapping) and "class_path" in value

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
-from mmfuse.checkpoint import load, read, require_same_model, save
+from mmfuse.checkpoint import load, read, require_same_model, save, whole
 from mmfuse.errors import CheckpointError, MissingFileError
 from mmfuse.fusion import ConcatFusion, GatedFusion
 from mmfuse_encoders import LinearEncoder, MLPEncoder
@@ -111,3 +111,12 @@ def test_the_checkpoints_statistics_win_over_the_datas(tmp_path):
     content = read(save(small_model(mean=(5.0, 5.0, 5.0)), tmp_path / "model.ckpt"))
     taken = require_same_model(small_model(), content)
     assert taken.spec.modalities["a"].mean == (5.0, 5.0, 5.0)
+
+
+def test_stated_defaults_are_no_difference():
+    stated = {"out_dim": 128, "hidden": 128, "fill": "zero", "flag": False}
+    content = whole(small_model(lambda dims: ConcatFusion(dims, **stated)))
+    require_same_model(small_model(ConcatFusion), content)
+    content = whole(small_model(lambda dims: ConcatFusion(dims, flag=True)))
+    with pytest.raises(CheckpointError, match=r"init_args\.flag: checkpoint has True"):
+        require_same_model(small_model(ConcatFusion), content)
