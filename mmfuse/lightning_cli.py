@@ -121,13 +121,16 @@ def shared_configs(args: Sequence[str]) -> list[str]:
     """Arguments in which each ``--config`` is fit for the subcommand at hand.
 
     One file serves every subcommand; what only another one takes, such as the fusions of
-    ``compare`` for ``fit``, is left out.
+    ``compare`` for ``fit``, is left out. A fusion that takes another's place starts from its
+    own defaults: jsonargparse would keep what the two have options for.
     """
     takes = {c: set(inspect.signature(getattr(Trainer, c)).parameters) for c in _COMMANDS}
     foreign = set().union(*takes.values()) - takes[args[0]] | {"weights_only"}
     found, words = [], iter(args)
     for word in words:
         option, equals, value = word.partition("=")
+        if option == "--model.fusion":
+            found.append("--model.fusion=null")
         if option not in ("--config", "-c"):
             found.append(word)
             continue

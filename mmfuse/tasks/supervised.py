@@ -30,7 +30,7 @@ class SupervisedTask(FusionTask):
         encoders: for each modality an encoder class, a partial of one, its name, or a
             mapping with ``class_path`` and ``init_args``. None takes the default of each
             modality's kind. The order is the fusion order.
-        fusion: a fusion module, given in the same ways.
+        fusion: a fusion module, given in the same ways; ``SequentialFusion`` by default.
         objectives: losses added to ``SupervisedLoss``; name that one yourself to change
             its weight. Data without a target train on the others alone.
         optimizer: makes the optimizer from the parameters.
@@ -46,7 +46,7 @@ class SupervisedTask(FusionTask):
     def __init__(
         self,
         encoders: dict[str, Callable[[ModalitySpec], Encoder]] | None = None,
-        fusion: Callable[[dict[str, int]], Fusion] = "SequentialFusion",  # type: ignore[assignment]
+        fusion: Callable[[dict[str, int]], Fusion] | None = None,
         objectives: list[Objective] | None = None,
         optimizer: OptimizerCallable = adamw,
         scheduler: LRSchedulerCallable | None = None,
@@ -56,8 +56,10 @@ class SupervisedTask(FusionTask):
         terms = list(objectives or [])
         if not any(isinstance(o, SupervisedLoss) for o in terms):
             terms.insert(0, SupervisedLoss())
+        # As a default of the argument, the command line would mix its options into another's.
+        chosen: Any = "SequentialFusion" if fusion is None else fusion
         super().__init__(
-            encoders, fusion, terms, optimizer, scheduler, modality_dropout, dropout_seed
+            encoders, chosen, terms, optimizer, scheduler, modality_dropout, dropout_seed
         )
 
     def fresh(self, fusion: Any = None) -> SupervisedTask:

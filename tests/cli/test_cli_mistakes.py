@@ -145,7 +145,7 @@ def _interrupted(process: subprocess.Popen) -> str:
         # Python drops an interruption that arrives while it destroys an object.
         process.send_signal(signal.SIGINT)
         try:
-            return process.communicate(timeout=5)[1].decode()
+            return process.communicate(timeout=30)[1].decode()
         except subprocess.TimeoutExpired:
             continue
     process.kill()

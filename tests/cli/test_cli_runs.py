@@ -57,6 +57,18 @@ def test_the_fusion_is_swapped_on_the_command_line(here, trained):
     assert type(mmfuse.load(trained / "checkpoints/best.ckpt").fusion).__name__ != "GatedFusion"
 
 
+@pytest.mark.parametrize("stated", ["SequentialFusion", None])
+def test_a_fusion_in_anothers_place_has_its_own_defaults(here, stated):
+    # Of the two SequentialFusion is the narrower.
+    model = {"fusion": stated} if stated else {}
+    Path("other.yaml").write_text(yaml.safe_dump(CONFIG | {"model": model}))
+    words = ["fit", "--config", "other.yaml", "--trainer.default_root_dir=own_defaults"]
+    for option in (["--model.fusion=GatedFusion"], ["--model.fusion", "GatedFusion"]):
+        assert main([*words, "--trainer.max_epochs=1", *option]) == 0
+        newest = max(Path("own_defaults").glob("version_*"), key=lambda p: p.stat().st_mtime)
+        assert mmfuse.load(newest / "checkpoints/best.ckpt").fusion.out_dim == 128
+
+
 def test_the_runs_own_configuration_serves_test_and_predict(here, trained, capsys):
     for command in ("validate", "test", "predict"):
         words = [command, "--config", str(trained / "config.yaml"), "--ckpt_path", "best"]
