@@ -17,7 +17,7 @@ from mmfuse.binding import (
     bind,
 )
 
-QUICK = {"training": Training(steps=100, batch_size=256), "hidden": 64}
+QUICK = {"training": Training(steps=120, batch_size=256), "hidden": 128}
 ROUTED = {**QUICK, "router_hidden": (64, 32)}
 #: Every method that should reach the pair that no space has.
 BINDING = [
