@@ -8,9 +8,9 @@ over five seeds, and the test rows are read once. A run that was killed goes on 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import tempfile
-from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -31,7 +31,7 @@ from mmfuse.objectives import (
     SupConLoss,
 )
 
-DRAWS, SPLITS, SEEDS = 8, (0, 1), range(5)
+DRAWS, SPLITS, SEEDS = 10, (0, 1), range(5)
 SPACE = {
     "width": [32, 64, 128],
     "hidden": [128, 256, 512],
@@ -94,10 +94,10 @@ def trained(name: str, given: Settings, data: CatalogueData, seed: int) -> dict[
     task = AlignmentTask(
         {"image": encoder, "text": encoder},
         losses(name, given["temperature"]),
-        optimizer=partial(
+        optimizer=functools.partial(
             torch.optim.AdamW, lr=given["learning_rate"], weight_decay=given["weight_decay"]
         ),
-        scheduler=partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs),
+        scheduler=functools.partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs),
     )
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -122,6 +122,7 @@ def trained(name: str, given: Settings, data: CatalogueData, seed: int) -> dict[
     return {name: float(found[key]) for name, key in names.items()}
 
 
+@functools.cache
 def rows(val: float, seed: int, batch_size: int = 512) -> CatalogueData:
     """The data, with validation rows drawn by ``seed``."""
     return CatalogueData("wikipedia", val=val, seed=seed, batch_size=batch_size)
