@@ -66,13 +66,13 @@ def labelled_ranks(
         queries (Q, D), items (N, D) of unit length, query_labels (Q,) and item_labels (N,) long
     """
     count = len(items)
-    rows = max(1, block * block // count)
+    rows = max(1, block * block // (4 * count))  # a sorted block needs more beside it
     parts = []
     for some, wanted in zip(queries.split(rows), query_labels.split(rows), strict=True):
         # From the most similar, 0, to the least, 2 / TIE; relevant ones first among equals.
-        steps = ((1 - some @ items.T) / TIE).round_().clamp_(0, 2 / TIE).int()
-        steps.mul_(2).add_((item_labels != wanted.unsqueeze(1)).int())
-        parts.append(_of_sorted(_sorted(steps).long(), count))
+        steps = (some @ items.T).mul_(-1 / TIE).add_(1 / TIE).round_().clamp_(0, 2 / TIE)
+        keys = steps.mul_(2).add_(item_labels != wanted.unsqueeze(1)).int()
+        parts.append(_of_sorted(_sorted(keys).flatten(), count))
     return Ranks(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -84,20 +84,41 @@ def _sorted(keys: Tensor) -> Tensor:
 
 
 def _of_sorted(keys: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Groups of equals that hold something relevant, over all rows of a block at once."""
-    row_span = 2 * int(2 / TIE) + 4
-    rows = torch.arange(len(keys), device=keys.device).unsqueeze(1)
-    flat = (keys + rows * row_span).flatten()  # increasing from row to row
-    found = (flat % 2 == 0).nonzero().squeeze(1)
-    groups, relevant = torch.unique_consecutive(flat[found], return_counts=True)
+    """Groups of equals that hold something relevant, over all rows of a block at once.
+
+    Args:
+        keys: a block's, row after row.
+        count: keys a row.
+    """
+    found = (keys & 1 == 0).nonzero().squeeze(1)
+    row = found // count
+    # A key is at most 2 (2 / TIE) + 1, so that rows keep apart.
+    _, relevant = torch.unique_consecutive(
+        row * (5 * round(1 / TIE)) + keys[found], return_counts=True
+    )
     before = relevant.cumsum(0) - relevant  # relevant ones of all groups and rows before
-    start = found[before]
-    tied = torch.searchsorted(flat, groups + 1, right=True) - start
-    row = start // count
-    first = torch.searchsorted(row, rows.squeeze(1))  # each row's first group
+    start, row = found[before], row[before]
+    tied = _ends(keys, keys[start] + 1, start + relevant, (row + 1) * count) - start
+    first = torch.searchsorted(row, torch.arange(len(keys) // count, device=keys.device))
     above, hits = start - row * count, before - before[first][row]
     above, hits, tied, relevant = (x.double() for x in (above, hits, tied, relevant))
-    total = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
+    total = torch.zeros(len(first), dtype=torch.float64, device=keys.device)
     total.index_add_(0, row, precision_of_ties(above, hits, tied, relevant))
     wanted = torch.zeros_like(total).index_add_(0, row, relevant)
     return above[first], tied[first], relevant[first], total / wanted
+
+
+def _ends(keys: Tensor, value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Where keys above ``value`` begin, between ``low`` and ``high``; most often at ``low``."""
+    end = low.clone()
+    here = low.clamp(max=len(keys) - 1)
+    left = ((low < high) & (keys[here] <= value)).nonzero().squeeze(1)
+    low, high, value = low[left], high[left], value[left]
+    while len(low) and (low < high).any():
+        middle = (low + high) // 2
+        is_below = keys[middle.clamp(max=len(keys) - 1)] <= value
+        going = low < high
+        low = torch.where(going & is_below, middle + 1, low)
+        high = torch.where(going & ~is_below, middle, high)
+    end[left] = low
+    return end

@@ -125,6 +125,13 @@ def test_a_collapsed_embedding_scores_chance(noise: float, vector: Tensor) -> No
     assert retrieval_scores(items, items).recall[5] == pytest.approx(0.1)
 
 
+def test_opposite_and_equal_vectors_of_neighbouring_queries_keep_apart() -> None:
+    queries, items = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    labels = torch.zeros(2, dtype=torch.long)
+    scores = retrieval_scores(queries, items, query_labels=labels, item_labels=labels[:1], ks=[1])
+    assert (scores.recall[1], scores.mean_average_precision) == (1, 1)
+
+
 def test_chance_is_what_random_vectors_score() -> None:
     queries, items = drawn(4000, 200, 8)
     labels = torch.arange(200) % 7
