@@ -8,9 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from contrastive_processes import LOSSES, ROWS, VALID, loss_of, rows
+from contrastive_processes import (
+    LOSSES,
+    OBJECTIVES,
+    ROWS,
+    VALID,
+    batch_of,
+    loss_of,
+    of_objective,
+    rows,
+)
 from torch.nn import functional as F
 
+from mmfuse import Batch
 from mmfuse.objectives.contrastive import info_nce
 
 
@@ -26,6 +36,7 @@ def found(tmp_path_factory):
     finally:
         for process in started:
             process.kill()
+            process.wait()
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -43,6 +54,23 @@ def test_two_processes_learn_what_one_with_all_rows_would(found, case, name):
     ]
     for ours, expected in zip(means, [loss, *gradients], strict=True):
         torch.testing.assert_close(ours, expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_process_whose_rows_all_lack_a_modality_keeps_nobody_waiting(found, objective):
+    one, other = (batch_of(rank) for rank in range(2))
+    index = torch.arange(2 * ROWS)
+    joined = Batch(
+        one.modalities,
+        {m: torch.cat([one.inputs[m], other.inputs[m]]) for m in one.modalities},
+        torch.cat([one.present, other.present]),
+        torch.cat([one.target, other.target]),
+        index,
+    )
+    means = [
+        torch.stack(b).mean(0) for b in zip(*(f[objective.__name__] for f in found), strict=True)
+    ]
+    torch.testing.assert_close(means, of_objective(objective, joined))
 
 
 def test_without_gradients_a_process_stays_with_its_own_rows(found):

@@ -16,7 +16,9 @@ class Peers:
     Made from the number of this process's rows, which may differ between processes and be zero;
     every process must make one at the same place. It is alone, and nothing is exchanged, where
     ``torch.distributed`` does not run, and where no gradient is recorded: processes validate
-    different numbers of batches, so that none may wait for another there.
+    different numbers of batches, so that none may wait for another there. Every process must run
+    the backward pass through the whole loss, as ``backward()`` does; ``torch.autograd.grad`` for
+    some parameters leaves out what these do not need, which others may wait for.
 
     A loss is a sum over this process's rows, divided by ``total`` and multiplied by ``world``;
     the mean of the processes' losses and that of their gradients, which data-parallel training
