@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.pools import Pool
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.fusion.routing import unit
 
 #: Rows that are digested at a time.
 _ROWS = 512
@@ -51,6 +50,10 @@ class Bank:
     def anywhere(self) -> Tensor:
         """``(N,)`` bool: present in some space."""
         return torch.stack([*self.present.values()]).any(dim=0)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)  # one pool's need no copy
 
 
 def _digests(vectors: Tensor, salt: int) -> Any:
@@ -107,13 +110,10 @@ class Banks:
         vectors, present = {}, {}
         for s in spaces:
             width = self.widths[s]
-            vectors[s] = torch.cat(
-                [
-                    unit(p.vectors[s]) if s in p.spaces else torch.zeros(len(p), width)
-                    for _, p in members
-                ]
+            vectors[s] = _joined(
+                [p.vectors[s] if s in p.spaces else torch.zeros(len(p), width) for _, p in members]
             )
-            present[s] = torch.cat(
+            present[s] = _joined(
                 [p.present[s] if s in p.spaces else torch.zeros(len(p)).bool() for _, p in members]
             )
         pool = torch.cat([torch.full((len(p),), i) for i, p in members])

@@ -12,14 +12,15 @@ from torch import Tensor
 
 from mmfuse.errors import DataError
 from mmfuse.features.vectors import StoredVectors
+from mmfuse.fusion.routing import unit
 from mmfuse.store import SPLITS
 
 
 class Pool:
     """Items of one modality that come from one source, with the vectors of every space they are in.
 
-    Row i is the same item in every space. Lengths mean nothing: vectors are compared by angle,
-    and one of length zero, which has none, counts as absent.
+    Row i is the same item in every space. Lengths mean nothing: vectors are compared by angle
+    and kept at unit length, and one of length zero, which has no angle, counts as absent.
 
     Args:
         modality: what the items are, such as ``text``.
@@ -84,7 +85,7 @@ class Pool:
                     f"Row {int(bad.nonzero()[0])} of {modality!r} in space {space!r} holds NaN or "
                     "infinity. Mark rows that have no vector as not present, or extract them again."
                 )
-            self.vectors[space] = x = x.masked_fill(~here.unsqueeze(1), 0)
+            self.vectors[space] = x = unit(x.masked_fill(~here.unsqueeze(1), 0))
             self.present[space] = here & x.any(dim=1)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mmfuse import features
 from mmfuse.binding import Pool
@@ -83,10 +84,11 @@ def test_folders_are_joined_by_row(tmp_path):
     columns = {"s": (tmp_path / "one", "b"), "t": (tmp_path / "two", None)}
     found = Pool.read("text", columns, trained=["t"])
     # Rows 0, 1, 2, 4, 5 and 9: that of the test split is not there.
-    torch.testing.assert_close(found.vectors["s"][:5], -X[[0, 1, 2, 4, 5]])
+    torch.testing.assert_close(found.vectors["s"][:5], F.normalize(-X[[0, 1, 2, 4, 5]], dim=1))
     assert found.present["s"].tolist() == [True] * 5 + [False]
     assert found.present["t"].tolist() == [False, False, True, True, False, True]
-    torch.testing.assert_close(found.vectors["t"][found.present["t"]], X[[2, 4, 5], :3])
+    expected = F.normalize(X[[2, 4, 5], :3], dim=1)
+    torch.testing.assert_close(found.vectors["t"][found.present["t"]], expected)
     assert found.held_out.tolist() == [False, False, True, False, False, False]
     assert found.trained == ("t",)
 
