@@ -1,4 +1,4 @@
-"""The objectives on the contrastive core against their equations, and what absent rows do."""
+"""The objectives on the contrastive core against their equations."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import itertools
 
 import pytest
 import torch
+from contrastive_models import (
+    ROWS,
+    batch_of,
+    both,
+    losses_of,
+    model_of,
+    vectors,
+)
 from torch.nn import functional as F
 
-from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
-from mmfuse.errors import ConfigError, UnknownModalityError
-from mmfuse.fusion import ConcatFusion
 from mmfuse.objectives import (
     ChangeAlignmentLoss,
     CLIPLoss,
@@ -21,58 +26,6 @@ from mmfuse.objectives import (
     SupConLoss,
 )
 from mmfuse.objectives.contrastive import cyclic_consistency, info_nce, multi_positive, unit
-from mmfuse_encoders import LinearEncoder
-
-ROWS, NAMES = 12, ("a", "b", "c")
-TARGETS = {
-    "kind": TargetSpec("multiclass", ("x", "y", "z")),
-    "size": TargetSpec("regression", width=1),
-}
-EVERY = [
-    CLIPLoss,
-    CyCLIPLoss,
-    SigLIPLoss,
-    SupConLoss,
-    SubsetLanguageLoss,
-    GoalAlignmentLoss,
-    ChangeAlignmentLoss,
-]
-
-
-def model_of(widths=None, names=NAMES, targets=("kind",), dropout=0.0):
-    torch.manual_seed(0)
-    widths = widths or dict.fromkeys(names, 4)
-    spec = DataSpec({m: ModalitySpec.of(3) for m in widths}, {t: TARGETS[t] for t in targets})
-    encoders = {m: LinearEncoder(3, out_dim=w) for m, w in widths.items()}
-    fusion = ConcatFusion(widths, out_dim=5, hidden=6, dropout=dropout)
-    return FusionModel(spec, encoders, fusion).double()
-
-
-def batch_of(model, present=None):
-    draw = torch.Generator().manual_seed(1)
-    inputs = {m: torch.randn(ROWS, 3, generator=draw).double() for m in model.modalities}
-    if present is None:
-        present = torch.rand(ROWS, len(inputs), generator=draw) < 0.7
-    kind = torch.randint(-1, 3, (ROWS,), generator=draw)
-    target = {"kind": kind, "size": torch.randn(ROWS, 1, generator=draw).double()}
-    kept = {t: target[t] for t in model.spec.targets}
-    return Batch(tuple(inputs), inputs, present, kept)
-
-
-def losses_of(objective, model, batch):
-    objective.double().build(model)
-    objective.double()
-    tokens = model.encode(batch)
-    present = model.present(batch)
-    return objective(model, batch, tokens, model.read(model.fuse(tokens, present), present))
-
-
-def vectors(model, batch, m):
-    return F.normalize(model.encode(batch)[m].pooled(), dim=1)
-
-
-def both(batch, *names):
-    return torch.stack([batch.present[:, batch.modalities.index(m)] for m in names]).all(dim=0)
 
 
 def test_cyclic_consistency_is_its_sum_over_pairs_of_rows():
@@ -271,86 +224,6 @@ def test_rows_of_different_groups_are_not_compared(objective):
         part = losses_of(objective(**options), model, batch.rows(rows))["a_b"]
         parts.append(part * len(rows) / ROWS)
     torch.testing.assert_close(found, torch.stack(parts).sum())
-
-
-@pytest.mark.parametrize("objective", EVERY)
-def test_a_batch_that_lacks_what_is_compared_costs_nothing(objective):
-    model = model_of()
-    alone = torch.zeros(ROWS, 3, dtype=torch.bool)
-    alone[torch.arange(ROWS), torch.arange(ROWS) % 3] = True
-    batch = batch_of(model, alone)
-    batch = Batch(NAMES, batch.inputs, alone, {"kind": torch.full((ROWS,), -1)})
-    for each in (batch, batch.keep(torch.zeros_like(alone))):
-        model.zero_grad()
-        losses = list(losses_of(objective(), model, each).values())
-        assert not any(losses)
-        if (total := sum(losses)).requires_grad:
-            total.backward()
-        assert all(p.grad is None or not p.grad.any() for p in model.encoders.parameters())
-
-
-@pytest.mark.parametrize("objective", EVERY)
-def test_features_of_nan_show_in_the_loss(objective):
-    model = model_of()
-    batch = batch_of(model, torch.ones(ROWS, 3, dtype=torch.bool))
-    batch.inputs["a"][3] = torch.nan
-    options = {"swap": ["a", "b"]} if objective is GoalAlignmentLoss else {}
-    assert any(v.isnan() for v in losses_of(objective(**options), model, batch).values())
-
-
-@pytest.mark.parametrize(
-    "objective",
-    [CLIPLoss, CyCLIPLoss, SigLIPLoss, SubsetLanguageLoss, GoalAlignmentLoss, ChangeAlignmentLoss],
-)
-def test_one_modality_alone_cannot_be_compared(objective):
-    with pytest.raises(ConfigError, match=r"\['a'\]"):
-        objective().build(model_of(names=("a",)))
-
-
-@pytest.mark.parametrize(
-    "objective",
-    [
-        SupConLoss(modalities=["a", "q"]),
-        SubsetLanguageLoss(text="q"),
-        GoalAlignmentLoss(swap=["a", "q"]),
-        ChangeAlignmentLoss(text="q"),
-    ],
-    ids=lambda o: type(o).__name__,
-)
-def test_an_unknown_modality_lists_the_known_ones(objective):
-    with pytest.raises(UnknownModalityError, match=r"\bq\b.*\['a', 'b', 'c'\]"):
-        objective.build(model_of())
-
-
-@pytest.mark.parametrize(
-    ("objective", "targets", "told"),
-    [
-        (SupConLoss(), ("size",), r"these are: \[\]"),
-        (SupConLoss(target="size"), ("kind", "size"), r"'size'; the targets of classes are \['ki"),
-        (CLIPLoss(group="size"), ("kind", "size"), r"CLIPLoss reads classes from .* \['kind'\]"),
-        (ChangeAlignmentLoss(group="q"), ("kind",), "ChangeAlignmentLoss reads classes from"),
-        (ChangeAlignmentLoss(states=["a", "c"]), ("kind",), "three different modalities"),
-    ],
-)
-def test_models_that_do_not_fit_are_refused(objective, targets, told):
-    with pytest.raises(ConfigError, match=told):
-        objective.build(model_of(targets=targets))
-
-
-@pytest.mark.parametrize(
-    ("cls", "options", "told"),
-    [
-        (SubsetLanguageLoss, {"subsets": 0}, "subsets is 0"),
-        (SubsetLanguageLoss, {"dim": 0}, "dim 0"),
-        (SubsetLanguageLoss, {"norm_eps": -1.0}, "norm_eps -1"),
-        (GoalAlignmentLoss, {"swap": ["a"]}, "expected two modalities"),
-        (GoalAlignmentLoss, {"swap": "ab"}, "expected two modalities"),
-        (ChangeAlignmentLoss, {"states": ["a"]}, "before and after"),
-    ],
-)
-def test_options_that_mean_nothing_are_refused(cls, options, told):
-    with pytest.raises(ConfigError, match=told):
-        cls(**options)
 
 
 @pytest.mark.parametrize(

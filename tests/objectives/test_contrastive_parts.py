@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -123,3 +126,22 @@ def test_words_for_pairs():
     assert pairs_of(names[:2], "ring", ordered=True) == [("a", "b"), ("b", "a")]
     assert pairs_of(names, [["c", "a"], ["a", "c"]]) == [("c", "a")]
     assert pairs_of(names, "anchor:b", ordered=True) == [("b", "a"), ("b", "c")]
+
+
+@pytest.mark.slow
+def test_a_large_batch_needs_no_square_matrix():
+    # One matrix of 16,384 rows would hold 1,024 MiB; a process of its own tells its peak.
+    code = """
+import resource, torch
+from torch.nn import functional as F
+from mmfuse.objectives.contrastive import SimilarTargets, info_nce, sigmoid_loss
+x, y = F.normalize(torch.randn(2, 16384, 4), dim=-1).requires_grad_()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before = peak()
+losses = [info_nce(x, y, 10.0), sigmoid_loss(x, y, 10.0, -10.0)]
+losses.append(info_nce(x, y, 8.0, targets=SimilarTargets(y, scale=8.0)))
+torch.stack(losses).sum().backward()
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 400
