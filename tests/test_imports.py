@@ -27,6 +27,7 @@ FOUNDATIONS = {
     "spec",
     "standardise",
     "store",
+    "target_spec",
     "tokens",
 }
 #: For each part of mmfuse what it may import besides itself. Parts not named are free, but for
@@ -40,7 +41,8 @@ MAY_IMPORT = {
     "store": {"errors", "files"},
     "registry": {"errors"},
     "recorded": {"errors", "registry"},
-    "spec": {"batch", "errors", "tokens"},
+    "target_spec": {"errors"},
+    "spec": {"batch", "errors", "target_spec", "tokens"},
     "standardise": {"batch", "errors", "spec", "tokens"},
     "encoder": FOUNDATIONS,
     "fusion": FOUNDATIONS,
