@@ -42,5 +42,5 @@ def test_one_fold_gives_a_line_for_every_model(folds, tmp_path, monkeypatch):
     folds.main()
     scores = pd.read_csv(tmp_path / "folds.csv")
     models = scores[scores["metric"] == "c_index"]["model"]
-    assert len(models) == len(set(models)) == 2 * len(folds.FUSIONS) + 2 + 4
+    assert len(models) == len(set(models)) == 2 * len(folds.FUSIONS) + 2 + 5
     assert scores["value"].between(0, 1).all()
