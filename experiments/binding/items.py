@@ -59,6 +59,9 @@ class Items:
     rows: Sequence[Any]
     label: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def part(self, chosen: np.ndarray) -> Items:
         """Some of them."""
         return Items(self.modality, [self.rows[i] for i in chosen], self.label[chosen])
@@ -70,13 +73,23 @@ class Rows:
 
     Args:
         trained: for each space its pairs: items and one caption each.
-        pooled: unpaired items that binding reads.
-        test: items that only the evaluation reads.
+        pooled: unpaired items that binding reads, by corpus.
+        test: items that only the evaluation reads, by corpus.
     """
 
     trained: dict[str, tuple[Items, list[str]]]
     pooled: dict[str, Items]
     test: dict[str, Items]
+
+    def short(self, share: int) -> Rows:
+        """Every so-manieth row, to try the study out."""
+        parts = self.pooled, self.test
+        pooled, test = ({k: x.part(_thinned(x, share)) for k, x in p.items()} for p in parts)
+        trained = {
+            k: (x.part(np.arange(0, len(captions), share)), captions[::share])
+            for k, (x, captions) in self.trained.items()
+        }
+        return Rows(trained, pooled, test)
 
 
 class Source:
@@ -118,13 +131,13 @@ class Source:
     def rows(self, seed: int) -> Rows:
         """The rows of a seed's run."""
         draw = np.random.default_rng(seed)
-        rest = np.setdiff1d(np.arange(len(self.written.rows)), self.digits_test)
+        rest = np.setdiff1d(np.arange(len(self.written)), self.digits_test)
         one, other = np.array_split(draw.permutation(rest), 2)
         fold = self.folds[seed % len(self.folds)]
-        heard = np.setdiff1d(np.arange(len(self.clips.rows)), fold)
+        heard = np.setdiff1d(np.arange(len(self.clips)), fold)
         stands = np.flatnonzero(self.emoji.label != NO_CLASS)
         unseen = np.setdiff1d(self.emoji_test, stands)
-        seen = np.setdiff1d(np.arange(len(self.emoji.rows)), unseen)
+        seen = np.setdiff1d(np.arange(len(self.emoji)), unseen)
 
         written, spoken = self.written.part(one), self.spoken.part(other)
         clips, emoji = self.clips.part(heard), self.emoji.part(seen)
@@ -167,18 +180,24 @@ class Source:
         return Rows(trained, pooled, test)
 
 
+def _thinned(items: Items, share: int) -> np.ndarray:
+    """Some rows of every class that there is."""
+    kept = [np.flatnonzero(items.label == c)[::share] for c in np.unique(items.label)]
+    return np.sort(np.concatenate(kept))
+
+
 def _drawn(templates: tuple[str, ...], label: np.ndarray, draw: np.random.Generator) -> list[str]:
     return [str(draw.choice(digit_captions(templates, digit))) for digit in label]
 
 
 def _captions_of_digits(templates: tuple[str, ...]) -> Items:
-    texts = [digit_captions(templates, digit) for digit in range(10)]
-    return Items("text", sum(texts, []), np.repeat(np.arange(10), len(texts[0])))
+    texts = [text for digit in range(10) for text in digit_captions(templates, digit)]
+    return Items("text", texts, np.repeat(np.arange(10), len(texts) // 10))
 
 
 def _captions_of_kinds(
     templates: tuple[str, ...], titled: Sequence[str] = (), label: Sequence[int] = ()
 ) -> Items:
-    texts = [natural_captions(templates, kind) for kind in KINDS]
+    texts = [text for kind in KINDS for text in natural_captions(templates, kind)]
     own = np.repeat(np.arange(10, 20), len(templates))
-    return Items("text", [*sum(texts, []), *titled], np.array([*own, *label]))
+    return Items("text", [*texts, *titled], np.array([*own, *label]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -9,13 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
-from items import Items
+from items import Rows
 from torch import nn
 
-from mmfuse import ArrayData, ModalitySpec, SupervisedTask, Trainer
+from mmfuse import ArrayData, Extractor, ModalitySpec, SupervisedTask, Trainer, load
+from mmfuse.files import replacing
 from mmfuse.objectives import CLIPLoss
 from mmfuse_encoders import ImageCNNEncoder, LogMelCNNEncoder
+
+STEP = 0.004
+TEXT: dict[str, Any] = {
+    "class_path": "HashedNgramEncoder",
+    "init_args": {"words": 1, "characters": [3, 5], "dropout": 0.2},
+}
 
 
 class CentredImageCNNEncoder(ImageCNNEncoder):
@@ -52,7 +61,6 @@ class Space:
         encoder: of that modality.
         width: of the space.
         epochs: passes over its pairs.
-        step: largest learning rate.
         batch: pairs a batch.
     """
 
@@ -60,7 +68,6 @@ class Space:
     encoder: dict[str, Any]
     width: int
     epochs: int
-    step: float
     batch: int
 
 
@@ -74,47 +81,70 @@ def _image(**options: Any) -> dict[str, Any]:
 
 
 SPACES = {
-    "written": Space("image", _image(size=28, hidden=8, layers=4), 32, 8, 0.003, 64),
-    "spoken": Space(
-        "sound", _sound(rate=8000, mels=32, layers=3, max_seconds=1.0), 32, 12, 0.003, 64
-    ),
-    "natural": Space(
-        "sound", _sound(rate=16_000, mels=40, layers=4, max_seconds=5.0), 64, 30, 0.003, 32
-    ),
-    "emoji": Space("image", _image(size=36, hidden=16, layers=4), 64, 20, 0.003, 64),
+    "written": Space("image", _image(size=28, hidden=8, layers=5), 32, 16, 64),
+    "spoken": Space("sound", _sound(rate=8000, mels=32, layers=3, max_seconds=1.0), 32, 20, 64),
+    "natural": Space("sound", _sound(rate=16_000, mels=40, layers=4, max_seconds=5.0), 64, 25, 32),
+    "emoji": Space("image", _image(size=24, hidden=16, layers=4), 64, 25, 64),
 }
 
 
-def train(space: str, items: Items, captions: list[str], seed: int, file: Path, epochs: float) -> None:
-    """Trains one space on its pairs of items and captions, after the last epoch to ``file``."""
-    how = SPACES[space]
+def train(space: str, rows: Rows, seed: int, file: Path, passes: float = 1.0) -> None:
+    """Trains one space on its pairs of items and captions; the last epoch's weights go to a file.
+
+    Args:
+        space: its name.
+        rows: of the seed.
+        seed: of weights and batches.
+        file: the checkpoint.
+        passes: factor of the number of epochs.
+    """
+    how, (items, captions) = SPACES[space], rows.trained[space]
     L.seed_everything(seed, verbose=False)
-    passes = max(1, round(how.epochs * epochs))
+    epochs = max(1, round(how.epochs * passes))
     data = ArrayData(
         {how.modality: items.rows, "text": captions},
-        split=["train"] * len(captions),
+        val=0.0,
+        test=0.0,
         seed=seed,
         batch_size=how.batch,
     )
-    text = {"out_dim": how.width, "characters": [3, 5], "words": 1, "dropout": 0.2}
-    encoder = how.encoder | {"init_args": how.encoder["init_args"] | {"out_dim": how.width}}
+    width = {"out_dim": how.width}
+    encoder = how.encoder | {"init_args": how.encoder["init_args"] | width}
     task = SupervisedTask(
-        {
-            how.modality: encoder,
-            "text": {"class_path": "HashedNgramEncoder", "init_args": text},
-        },
+        {how.modality: encoder, "text": {**TEXT, "init_args": TEXT["init_args"] | width}},
         "MeanFusion",
         objectives=[CLIPLoss()],
-        optimizer=partial(torch.optim.AdamW, lr=how.step, weight_decay=0.05, fused=True),
-        scheduler=partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=passes),
+        optimizer=partial(torch.optim.AdamW, lr=STEP, weight_decay=0.05, fused=True),
+        scheduler=partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=epochs),
     )
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            max_epochs=passes,
+            max_epochs=epochs,
             default_root_dir=folder,
             logger=False,
             enable_progress_bar=False,
         )
         trainer.fit(task, datamodule=data)
         file.parent.mkdir(parents=True, exist_ok=True)
-        Path(trainer.checkpoint_callback.last_model_path).replace(file)
+        with replacing(file) as part:
+            shutil.copyfile(trainer.checkpoint_callback.last_model_path, part)
+
+
+def extract(space: str, rows: Rows, file: Path, folder: Path) -> None:
+    """What a trained space says of every corpus whose modality it knows: a folder of features each.
+
+    A tenth of the pooled rows is held out, as the validation split.
+    """
+    model = load(file)
+    for corpus, pooled in rows.pooled.items():
+        modality, test = pooled.modality, rows.test[corpus]
+        if modality not in model.modalities:
+            continue
+        split = np.full(len(pooled), "train", dtype=object)
+        split[9::10] = "val"
+        data = ArrayData(
+            {modality: [*pooled.rows, *test.rows]},
+            split=[*split, *["test"] * len(test)],
+            on_duplicates="allow",
+        )
+        Extractor(model.only([modality])).extract(data, folder / corpus / space, what=[modality])

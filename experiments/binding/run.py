@@ -1,0 +1,135 @@
+"""The controlled study of binding: four small spaces of real data, joined without a cross pair.
+
+python experiments/binding/run.py
+
+Trains the spaces, extracts their features, binds them in every way, measures. A killed run goes on
+where it stopped; what was measured is in scores.csv, the table in table.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from items import Rows, Source
+from measure import Embed, measure
+from spaces import SPACES, extract, train
+from ways import Features, binding_ways, bound, ceiling, relay
+
+from mmfuse.compare.table import interval
+from mmfuse.files import replacing
+
+HERE = Path(__file__).parent
+CHANCE = "chance"
+#: Columns of the two tables.
+EMERGENT = (
+    "digit image to sound",
+    "digit sound to image",
+    "clip to its emoji, top 1",
+    "emoji to clips",
+    "joint image and sound",
+)
+TEXTS = (
+    "text to written digits",
+    "text to spoken digits",
+    "text to clips",
+    "description to unseen emoji, top 10",
+)
+NAMES = ("written digit by name", "spoken digit by name", "clip by name")
+
+
+def ways(
+    features: Features, seed: int, folder: Path, short: float
+) -> Iterator[tuple[str, Callable[[], Embed]]]:
+    """Each way by name, made when it is asked for."""
+    yield CHANCE, lambda: lambda corpus: None
+    for name, (method, base) in binding_ways(short).items():
+        out = folder / "bound" / "".join(c for c in name.lower() if c.isalnum())
+        yield name, partial(bound, features, method, base, seed, out)
+    yield "relay through texts", partial(relay, features)
+    yield "trained on true pairs", partial(ceiling, features, seed, short)
+
+
+def one_seed(
+    rows: Rows, seed: int, folder: Path, short: float, done: set[str]
+) -> Iterator[dict[str, object]]:
+    """Trains, extracts and measures; a line for each way that is not done."""
+    started = time.process_time()
+    for space in SPACES:
+        file = folder / f"{space}.ckpt"
+        if not file.is_file():
+            train(space, rows, seed, file, short)
+            seconds = time.process_time() - started
+            print(f"seed {seed}: {space} trained after {seconds:.0f} s", flush=True)
+        extract(space, rows, file, folder / "features")
+    features = Features(folder / "features", rows)
+    for name, make in ways(features, seed, folder, short):
+        if name in done:
+            continue
+        began = time.process_time()
+        embed = make()
+        seconds = time.process_time() - began
+        yield {"way": name, "seed": seed, "seconds": round(seconds, 1), **measure(embed, rows)}
+
+
+def table(scores: pd.DataFrame, columns: tuple[str, ...]) -> str:
+    """Mean and half-width of the interval over seeds, a line a way."""
+    lines = [f"| way | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for name, own in scores.groupby("way", sort=False):
+        cells = ["{:.3f} ± {:.3f}".format(*interval(own[c].to_numpy())) for c in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def tables(scores: pd.DataFrame) -> str:
+    """All tables; the ceiling embeds no text."""
+    order = dict.fromkeys(scores["way"])
+    scores = scores.sort_values("way", key=lambda w: w.map(list(order).index), kind="stable")
+    with_text = scores[scores["way"] != "trained on true pairs"]
+    note = f"95 % Student interval over {scores['seed'].nunique()} seeds."
+    return "\n\n".join(
+        [
+            "Pairs of image and sound, which no space was trained on:",
+            table(scores, EMERGENT),
+            "What texts find among all images, or all sounds:",
+            table(with_text, TEXTS),
+            "Classes told by their names (accuracy):",
+            table(with_text, NAMES),
+            f"Mean ± half-width of the {note}\n",
+        ]
+    )
+
+
+def main() -> None:
+    """Every seed: its lines in scores.csv, and at the end the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--runs", type=Path, default=Path("runs/binding"), help="of the work")
+    parser.add_argument("--out", type=Path, default=HERE, help="of scores.csv and table.md")
+    parser.add_argument("--rows", type=int, default=1, help="take every so-manieth row (a trial)")
+    parser.add_argument("--short", type=float, default=1.0, help="factor of epochs and steps")
+    given = parser.parse_args()
+    file = given.out / "scores.csv"
+    scores = pd.read_csv(file) if file.is_file() else pd.DataFrame({"way": [], "seed": []})
+    source = Source()
+    for seed in given.seeds:
+        rows = source.rows(seed)
+        rows = rows.short(given.rows) if given.rows > 1 else rows
+        done = set(scores.loc[scores["seed"] == seed, "way"])
+        for line in one_seed(rows, seed, given.runs / f"seed_{seed}", given.short, done):
+            scores = pd.concat([scores, pd.DataFrame([line])], ignore_index=True)
+            given.out.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as part:
+                scores.to_csv(part, index=False)
+            told = {c: round(float(line[c]), 3) for c in EMERGENT}  # type: ignore[arg-type]
+            print(f"seed {seed}: {line['way']} ({line['seconds']} s) {told}", flush=True)
+    (given.out / "table.md").write_text(tables(scores))
+    print(f"\n{tables(scores)}\nTable: {given.out / 'table.md'}")
+
+
+if __name__ == "__main__":
+    main()
