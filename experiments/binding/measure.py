@@ -78,4 +78,3 @@ def _named(z: dict[str, Tensor], label: dict[str, Tensor], source: str) -> float
     means = torch.stack([texts[of_texts == c].mean(dim=0) for c in names])
     found = retrieval_scores(z[item], means, query_labels=label[item], item_labels=names, ks=[1])
     return found.recall[1]
-

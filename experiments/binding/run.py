@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from items import Rows, Source
+from items import Source
 from measure import Embed, measure
 from spaces import SPACES, extract, train
 from ways import Features, binding_ways, bound, ceiling, relay
@@ -54,26 +54,36 @@ def ways(
     yield "trained on true pairs", partial(ceiling, features, seed, short)
 
 
-def one_seed(
-    rows: Rows, seed: int, folder: Path, short: float, done: set[str]
-) -> Iterator[dict[str, object]]:
-    """Trains, extracts and measures; a line for each way that is not done."""
-    started = time.process_time()
+def one_seed(source: Source, seed: int, folder: Path, share: int, short: float) -> None:
+    """Trains, extracts and measures what is not done, a line for each way in a file."""
+    rows = source.rows(seed)
+    rows = rows.short(share) if share > 1 else rows
     for space in SPACES:
         file = folder / f"{space}.ckpt"
         if not file.is_file():
+            began = time.process_time()
             train(space, rows, seed, file, short)
-            seconds = time.process_time() - started
-            print(f"seed {seed}: {space} trained after {seconds:.0f} s", flush=True)
+            print(f"seed {seed}: {space} trained in {time.process_time() - began:.0f} s of CPU")
         extract(space, rows, file, folder / "features")
-    features = Features(folder / "features", rows)
+    features, lines = Features(folder / "features", rows), measured(folder)
     for name, make in ways(features, seed, folder, short):
-        if name in done:
+        if name in set(lines["way"]):
             continue
         began = time.process_time()
         embed = make()
-        seconds = time.process_time() - began
-        yield {"way": name, "seed": seed, "seconds": round(seconds, 1), **measure(embed, rows)}
+        seconds = round(time.process_time() - began, 1)
+        found = {"way": name, "seed": seed, "seconds": seconds, **measure(embed, rows)}
+        lines = pd.concat([lines, pd.DataFrame([found])], ignore_index=True)
+        with replacing(folder / "scores.csv") as part:
+            lines.to_csv(part, index=False)
+        told = " ".join(f"{found[c]:.2f}" for c in EMERGENT)
+        print(f"seed {seed}: {name}, {seconds} s of CPU, emergent {told}", flush=True)
+
+
+def measured(folder: Path) -> pd.DataFrame:
+    """The lines of a seed that are there."""
+    file = folder / "scores.csv"
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame({"way": []})
 
 
 def table(scores: pd.DataFrame, columns: tuple[str, ...]) -> str:
@@ -87,8 +97,6 @@ def table(scores: pd.DataFrame, columns: tuple[str, ...]) -> str:
 
 def tables(scores: pd.DataFrame) -> str:
     """All tables; the ceiling embeds no text."""
-    order = dict.fromkeys(scores["way"])
-    scores = scores.sort_values("way", key=lambda w: w.map(list(order).index), kind="stable")
     with_text = scores[scores["way"] != "trained on true pairs"]
     note = f"95 % Student interval over {scores['seed'].nunique()} seeds."
     return "\n\n".join(
@@ -113,20 +121,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1, help="take every so-manieth row (a trial)")
     parser.add_argument("--short", type=float, default=1.0, help="factor of epochs and steps")
     given = parser.parse_args()
-    file = given.out / "scores.csv"
-    scores = pd.read_csv(file) if file.is_file() else pd.DataFrame({"way": [], "seed": []})
     source = Source()
     for seed in given.seeds:
-        rows = source.rows(seed)
-        rows = rows.short(given.rows) if given.rows > 1 else rows
-        done = set(scores.loc[scores["seed"] == seed, "way"])
-        for line in one_seed(rows, seed, given.runs / f"seed_{seed}", given.short, done):
-            scores = pd.concat([scores, pd.DataFrame([line])], ignore_index=True)
-            given.out.mkdir(parents=True, exist_ok=True)
-            with replacing(file) as part:
-                scores.to_csv(part, index=False)
-            told = {c: round(float(line[c]), 3) for c in EMERGENT}  # type: ignore[arg-type]
-            print(f"seed {seed}: {line['way']} ({line['seconds']} s) {told}", flush=True)
+        one_seed(source, seed, given.runs / f"seed_{seed}", given.rows, given.short)
+    scores = pd.concat([measured(given.runs / f"seed_{s}") for s in given.seeds])
+    given.out.mkdir(parents=True, exist_ok=True)
+    scores.round(4).to_csv(given.out / "scores.csv", index=False)
     (given.out / "table.md").write_text(tables(scores))
     print(f"\n{tables(scores)}\nTable: {given.out / 'table.md'}")
 

@@ -130,15 +130,20 @@ def train(space: str, rows: Rows, seed: int, file: Path, passes: float = 1.0) ->
             shutil.copyfile(trainer.checkpoint_callback.last_model_path, part)
 
 
+def knows(space: str, corpus: str, modality: str) -> bool:
+    """Whether a space embeds a corpus: every text, and the images or sounds of its own kind."""
+    return modality == "text" or corpus.startswith(f"{space}_")
+
+
 def extract(space: str, rows: Rows, file: Path, folder: Path) -> None:
-    """What a trained space says of every corpus whose modality it knows: a folder of features each.
+    """What a trained space says of the corpora that it embeds: a folder of features for each.
 
     A tenth of the pooled rows is held out, as the validation split.
     """
     model = load(file)
     for corpus, pooled in rows.pooled.items():
         modality, test = pooled.modality, rows.test[corpus]
-        if modality not in model.modalities:
+        if not knows(space, corpus, modality):
             continue
         split = np.full(len(pooled), "train", dtype=object)
         split[9::10] = "val"
@@ -147,4 +152,5 @@ def extract(space: str, rows: Rows, file: Path, folder: Path) -> None:
             split=[*split, *["test"] * len(test)],
             on_duplicates="allow",
         )
-        Extractor(model.only([modality])).extract(data, folder / corpus / space, what=[modality])
+        extractor = Extractor(model.only([modality]))
+        extractor.extract(data, folder / corpus / space, what=[modality])

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -20,11 +21,13 @@ from torch.nn import functional as F
 from mmfuse import ArrayData, Extractor, SupervisedTask, Trainer, load
 from mmfuse.binding import (
     CMCR,
+    Aggregation,
     BindingMethod,
     FreeBind,
     MeanOfSpaces,
     OmniBind,
     Pool,
+    Retrieval,
     Specialist,
     Training,
     bind,
@@ -79,15 +82,16 @@ def binding_ways(short: float = 1.0) -> dict[str, tuple[BindingMethod, str]]:
     Args:
         short: factor of the number of steps.
     """
-    training = Training(steps=max(2, round(300 * short)), batch_size=512)
-    given = {"training": training, "hidden": 256}
+    training = Training(steps=max(2, round(150 * short)), batch_size=256, temperature=0.1)
+    given: dict[str, Any] = {"training": training, "hidden": 128, "intra": 1.0}
+    retrieved = {"pairs": Retrieval(k=5, noise=0.3), **given}
     return {
         **{f"specialist: {s}": (Specialist(), s) for s in SPACES},
-        "mean of spaces": (MeanOfSpaces(**given), BASE),
-        "C-MCR": (CMCR(**given), BASE),
-        "FreeBind": (FreeBind(**given), BASE),
-        "router (i)": (OmniBind(decoupling=0.0, **given), BASE),
-        "router (i) + (ii)": (OmniBind(decoupling=1.0, **given), BASE),
+        "mean of spaces": (MeanOfSpaces(**retrieved), BASE),
+        "C-MCR": (CMCR(pairs=Aggregation(temperature=0.05), **given), BASE),
+        "FreeBind": (FreeBind(**retrieved), BASE),
+        "router (i)": (OmniBind(decoupling=0.0, **retrieved), BASE),
+        "router (i) + (ii)": (OmniBind(decoupling=1.0, **retrieved), BASE),
     }
 
 
@@ -96,10 +100,10 @@ def bound(features: Features, method: BindingMethod, base: str, seed: int, out: 
     space = bind(features.pools(), method, base, seed, out)
 
     def embed(corpus: str) -> Tensor | None:
-        modality = features.rows.test[corpus].modality
-        if modality not in space.root.modalities:  # it would get the prior
+        vectors = features.vectors(corpus, is_test=True)
+        if isinstance(method, Specialist) and base not in vectors:  # it would get the prior
             return None
-        return space.embed(modality, features.vectors(corpus, is_test=True))
+        return space.embed(features.rows.test[corpus].modality, vectors)
 
     return embed
 
@@ -127,8 +131,8 @@ def relay(features: Features, temperature: float = 0.05) -> Embed:
 def ceiling(features: Features, seed: int, passes: float = 1.0) -> Embed:
     """Perceptrons on the same frozen vectors, trained on true pairs of pooled image and sound.
 
-    Each pooled sound is paired with a pooled image of its class, several times. Texts are not
-    embedded.
+    Each pooled sound is paired with a pooled image of its class, three times. What a row has no
+    space for is zero. Texts are not embedded.
     """
     draw = np.random.default_rng(seed)
     pooled = features.rows.pooled
@@ -174,6 +178,13 @@ def ceiling(features: Features, seed: int, passes: float = 1.0) -> Embed:
 
 
 def _joined(features: Features, corpora: list[str], is_test: bool) -> Tensor:
-    """The vectors of every space side by side, each of unit length."""
-    said = [features.vectors(c, is_test) for c in corpora]
-    return torch.cat([torch.cat([F.normalize(x, dim=1) for x in v.values()], dim=1) for v in said])
+    """Vectors of unit length, side by side for every space of the modality."""
+    modality = features.rows.pooled[corpora[0]].modality
+    places = [s for s, how in SPACES.items() if how.modality == modality]
+    parts = []
+    for corpus in corpora:
+        said = features.vectors(corpus, is_test)
+        size = len(next(iter(said.values())))
+        empty = {s: torch.zeros(size, SPACES[s].width) for s in places}
+        parts.append(torch.cat([F.normalize((empty | said)[s], dim=1) for s in places], dim=1))
+    return torch.cat(parts)
