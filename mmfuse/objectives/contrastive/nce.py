@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.objectives.contrastive.gather import Peers
-from mmfuse.objectives.contrastive.partition import log_partition
-from mmfuse.objectives.contrastive.targets import Partners, Targets
+from mmfuse.objectives.contrastive.partition import is_one_block, log_partition
+from mmfuse.objectives.contrastive.targets import Partners, SimilarTargets, Targets, differ
 
 
 def info_nce(
@@ -68,10 +68,18 @@ def info_nce(
     if peers.total < 2:  # nobody to tell the partner from
         return (x.sum() + y.sum() + torch.as_tensor(scale, dtype=x.dtype)) * 0.0
     with torch.autocast(x.device.type, enabled=False):
-        groups = None if group is None else (group, peers.gather(group))
-        along_rows, partial = log_partition(x * scale, peers.gather(y), groups, chunk=chunk)
-        along_columns = peers.logsumexp(partial)
-        for_x, for_y = targets.ask(x, y, group, peers, chunk)
+        if isinstance(targets, SimilarTargets) and peers.world == 1 and is_one_block(x, y, chunk):
+            # One square serves scores and targets alike, and small ones fit as they are.
+            cosines, others = x @ y.T, differ(group, group)
+            scores = cosines * scale
+            scores = scores if others is None else scores.masked_fill(others, -torch.inf)
+            along_rows, along_columns = scores.logsumexp(dim=1), scores.logsumexp(dim=0)
+            for_x, for_y = targets.ask_square(cosines, others)
+        else:
+            groups = None if group is None else (group, peers.gather(group))
+            along_rows, partial = log_partition(x * scale, peers.gather(y), groups, chunk=chunk)
+            along_columns = peers.logsumexp(partial)
+            for_x, for_y = targets.ask(x, y, group, peers, chunk)
         rows = (for_x.mass * along_rows - scale * for_x.score).sum()
         columns = (for_y.mass * along_columns - scale * for_y.score).sum()
         return (forth * rows + back * columns) * (peers.world / peers.total)

@@ -18,6 +18,11 @@ def rows_at_a_time(columns: int, chunk: int | None) -> int:
     return chunk or max(1, SCORES_AT_A_TIME // max(1, columns))
 
 
+def is_one_block(x: Tensor, y: Tensor, chunk: int | None) -> bool:
+    """Whether all scores are held at a time."""
+    return len(x) <= rows_at_a_time(len(y), chunk)
+
+
 def blocks(rows: int, size: int) -> Iterator[slice]:
     """Consecutive slices of at most ``size`` that cover ``rows``; one, and empty, for none.
 

@@ -136,21 +136,42 @@ class SimilarTargets(Targets):
         for_y = self._mean(of_rows.to(x.dtype), x, group, peers, chunk)
         return Asked(mass, (x * for_x).sum(dim=1)), Asked(mass, (y * for_y).sum(dim=1))
 
+    def ask_square(self, cosines: Tensor, others: Tensor | None) -> tuple[Asked, Asked]:
+        """The same from all cosines at once; ``others`` marks pairs of different groups."""
+        mass = cosines.new_ones(len(cosines))
+        columns = self.of_columns.to(cosines.dtype)
+        for_x = for_y = self._shares(columns, columns, others)
+        if self.of_rows is not None:
+            rows = self.of_rows.to(cosines.dtype)
+            for_y = self._shares(rows, rows, others)
+        return Asked(mass, (for_x * cosines).sum(dim=1)), Asked(
+            mass, (for_y * cosines.T).sum(dim=1)
+        )
+
+    def _shares(self, some: Tensor, every: Tensor, others: Tensor | None) -> Tensor:
+        scores = (some * self.scale) @ every.T
+        if others is not None:
+            scores = scores.masked_fill(others, -torch.inf)
+        return scores.softmax(dim=1)
+
     def _mean(
         self, u: Tensor, values: Tensor, group: Tensor | None, peers: Peers, chunk: int | None
     ) -> Tensor:
         every, values = peers.gather(u), peers.gather(values)
         groups = None if group is None else peers.gather(group)
-        scaled = u * self.scale
 
-        def mean(some: Tensor, every: Tensor, values: Tensor, other: Tensor | None) -> Tensor:
-            scores = some @ every.T
-            if other is not None:
-                scores = scores.masked_fill(other, -torch.inf)
-            return scores.softmax(dim=1) @ values
+        def mean(some: Tensor, every: Tensor, values: Tensor, others: Tensor | None) -> Tensor:
+            return self._shares(some, every, others) @ values
 
         found = []
         for block in blocks(len(u), rows_at_a_time(len(every), chunk)):
-            other = None if group is None else group[block].unsqueeze(1) != groups
-            found.append(checkpoint(mean, scaled[block], every, values, other, use_reentrant=False))
+            others = differ(None if group is None else group[block], groups)
+            found.append(checkpoint(mean, u[block], every, values, others, use_reentrant=False))
         return torch.cat(found)
+
+
+def differ(rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
+    """Which pairs are of different groups, ``(N, M)`` bool; None where there are no groups."""
+    if rows is None or columns is None:
+        return None
+    return rows.unsqueeze(1) != columns
