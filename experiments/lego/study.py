@@ -37,7 +37,7 @@ TRAINED = {
 TUNED = (1, 2, 3, 5, 10)
 FOLDS = 5
 COMPLETE = Condition("complete", family="complete", rate=float("nan"), missing=None)
-_OMICS = {"epochs": 40, "batch": 32, "lr": 5e-4, "decay": 0.05, "dropout": 0.5, "hidden": [128]}
+_OMICS = {"epochs": 30, "batch": 64, "lr": 1e-3, "decay": 0.05, "dropout": 0.5, "hidden": [128]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "rosmap": _OMICS | {"metrics": ["accuracy", "auroc"]},
     "handwritten": {
