@@ -37,9 +37,9 @@ TRAINED = {
 TUNED = (1, 2, 3, 5, 10)
 FOLDS = 5
 COMPLETE = Condition("complete", family="complete", rate=float("nan"), missing=None)
-_OMICS = {"epochs": 30, "batch": 64, "lr": 1e-3, "decay": 0.05, "dropout": 0.5, "hidden": [128]}
+_OMICS = {"decay": 0.05, "dropout": 0.5, "hidden": [128]}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "rosmap": _OMICS | {"metrics": ["accuracy", "auroc"]},
+    "rosmap": _OMICS | {"epochs": 40, "batch": 32, "lr": 5e-4, "metrics": ["accuracy", "auroc"]},
     "handwritten": {
         "epochs": 20,
         "batch": 128,
@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "metrics": ["accuracy", "macro_f1"],
     },
     **{
-        f"tcga_{cancer}": _OMICS | {"epochs": 20, "metrics": ["c_index"]}
+        f"tcga_{cancer}": _OMICS | {"epochs": 20, "batch": 64, "lr": 1e-3, "metrics": ["c_index"]}
         for cancer in ("blca", "brca", "gbmlgg", "kirc")
     },
 }
