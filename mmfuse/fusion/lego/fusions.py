@@ -82,8 +82,8 @@ class LegoMergeFusion(LegoFusion):
 
         vector = LayerNorm(mean over the latents of Re z)
 
-    With one modality every rule gives the block's own latents. ``mmfuse.merge_blocks`` makes a
-    model with this fusion out of checkpoints of single blocks.
+    With one modality every rule gives the block's own latents. ``mmfuse.merging.merge_blocks``
+    makes a model with this fusion out of checkpoints of single blocks.
 
     Args:
         dims: width of each modality's tokens, in fusion order.
