@@ -102,8 +102,8 @@ def start_alike(blocks: Sequence[FusionModel]) -> None:
     """Gives untrained blocks the weights that the first starts with; encoders keep their own.
 
     Latents, norm and heads, and what else of a block has the same shape. Blocks that start
-    alike and then train alone stay closer to each other, and merge better: see
-    ``experiments/lego``.
+    alike and then train alone stay closer to each other, without which the product merges to
+    noise; what the other rules gain is small: see ``experiments/lego``.
 
     Args:
         blocks: models of one modality each, changed in place.
