@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from mmfuse.objectives.contrastive.gather import Peers
 from mmfuse.objectives.contrastive.partition import blocks, rows_at_a_time
@@ -157,17 +158,54 @@ class SimilarTargets(Targets):
     def _mean(
         self, u: Tensor, values: Tensor, group: Tensor | None, peers: Peers, chunk: int | None
     ) -> Tensor:
-        every, values = peers.gather(u), peers.gather(values)
+        every = peers.gather(u)
         groups = None if group is None else peers.gather(group)
+        size = rows_at_a_time(len(every), chunk)
+        found: Tensor = _SoftMean.apply(
+            u * self.scale, every, peers.gather(values), group, groups, size
+        )
+        return found
 
-        def mean(some: Tensor, every: Tensor, values: Tensor, others: Tensor | None) -> Tensor:
-            return self._shares(some, every, others) @ values
 
-        found = []
-        for block in blocks(len(u), rows_at_a_time(len(every), chunk)):
-            others = differ(None if group is None else group[block], groups)
-            found.append(checkpoint(mean, u[block], every, values, others, use_reentrant=False))
-        return torch.cat(found)
+class _SoftMean(torch.autograd.Function):
+    """softmax(u e') v over the pairs of one group, a block of rows at a time, in both passes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        u: Tensor,
+        every: Tensor,
+        values: Tensor,
+        rows: Tensor | None,
+        columns: Tensor | None,
+        size: int,
+    ) -> Tensor:
+        ctx.rows, ctx.columns, ctx.size = rows, columns, size
+        means = u.new_empty(len(u), values.shape[1])
+        for block in blocks(len(u), size):
+            means[block] = _shares(ctx, u, every, block) @ values
+        ctx.save_for_backward(u, every, values, means)
+        return means
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        u, every, values, means = ctx.saved_tensors
+        for_u, for_every, for_values = map(torch.zeros_like, (u, every, values))
+        mean = (gradient * means).sum(dim=1, keepdim=True)
+        for block in blocks(len(u), ctx.size):
+            shares = _shares(ctx, u, every, block)
+            for_values.addmm_(shares.T, gradient[block])
+            of_scores = (gradient[block] @ values.T).sub_(mean[block]).mul_(shares)
+            for_u[block] = of_scores @ every
+            for_every.addmm_(of_scores.T, u[block])
+        return for_u, for_every, for_values, None, None, None
+
+
+def _shares(ctx: Any, u: Tensor, every: Tensor, block: slice) -> Tensor:
+    scores = u[block] @ every.T
+    others = differ(None if ctx.rows is None else ctx.rows[block], ctx.columns)
+    return (scores if others is None else scores.masked_fill_(others, -torch.inf)).softmax(dim=1)
 
 
 def differ(rows: Tensor | None, columns: Tensor | None) -> Tensor | None:
