@@ -10,7 +10,7 @@ import mmfuse
 from mmfuse import ArrayData, Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.fusion import LegoMergeFusion, LegoStackFusion, LegoWeaveFusion, SumFusion
-from mmfuse.merging import merge_blocks
+from mmfuse.merging import merge_blocks, start_alike
 from mmfuse.merging.sphere import MEANS
 from mmfuse.testing.values import stirred
 from mmfuse_encoders import LinearEncoder
@@ -144,6 +144,19 @@ def test_blocks_of_real_runs_merge_and_are_tuned_on_from_the_saved_file(tmp_path
     trainer.fit(task, datamodule=data)
     (scores,) = trainer.test(task, datamodule=data, ckpt_path="best", verbose=False)
     assert scores["test/accuracy"] > 0.6
+
+
+def test_blocks_that_start_alike_differ_in_their_encoders_alone(blocks):
+    encoders = [copy.deepcopy(b.encoders.state_dict()) for b in blocks]
+    start_alike(blocks)
+    first = blocks[0]
+    for name, one, own in zip(WIDTHS, blocks, encoders, strict=True):
+        assert all(torch.equal(v, own[k]) for k, v in one.encoders.state_dict().items())
+        assert torch.equal(one.fusion.latent, first.fusion.latent)
+        assert torch.equal(one.heads["y"].weight, first.heads["y"].weight)
+        given = first.fusion.blocks["a"].state_dict()
+        for key, value in one.fusion.blocks[name].state_dict().items():
+            assert torch.equal(value, given[key])
 
 
 def described(fusion):
