@@ -31,7 +31,7 @@ from mmfuse.objectives import (
     SupConLoss,
 )
 
-DRAWS, SPLITS, SEEDS = 10, (0, 1), range(5)
+DRAWS, SPLITS, SEEDS = 9, (0, 1), range(5)
 SPACE = {
     "width": [32, 64, 128],
     "hidden": [128, 256, 512],
