@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of the lines to run; all by default")
     parser.add_argument("--width", type=int, default=256, help="of all layers; 1000 in the paper")
     parser.add_argument("--setting", type=Path, help="such as tune.py writes; the paper's else")
-    parser.add_argument("--monitor", default="val/accuracy", help="what chooses the epoch")
+    parser.add_argument("--monitor", default="val/auroc", help="what chooses the epoch")
     parser.add_argument("--out", type=Path, help="folder of the table")
     given = parser.parse_args()
     setting = PAPER | {"width": given.width}

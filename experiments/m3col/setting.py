@@ -86,7 +86,7 @@ def data(setting: dict[str, Any], val: float = 0.2, seed: int = 0) -> CatalogueD
     )
 
 
-def trainer(epochs: int, folder: Path, monitor: str = "val/accuracy") -> Trainer:
+def trainer(epochs: int, folder: Path, monitor: str = "val/auroc") -> Trainer:
     """A quiet trainer that keeps the epoch with the highest value on the validation rows."""
     return Trainer(
         max_epochs=epochs,
