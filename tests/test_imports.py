@@ -61,6 +61,7 @@ TOP = {
     "cli": set(),
     "lightning_cli": {"cli"},
     "trainer": {"lightning_cli"},
+    "run_trainer": {"trainer"},
     "sklearn": set(),
     "testing": set(),
 }
