@@ -24,6 +24,11 @@ SCRIPTS = (
     "extraction.py",
     "cached_epoch.py",
     "extraction_memory.py",
+    "contrastive.py",
+    "retrieval.py",
+    "binding.py",
+    "m3col_epoch.py",
+    "lego_cost.py",
 )
 
 
