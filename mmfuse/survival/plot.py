@@ -66,7 +66,7 @@ def kaplan_meier_plot(
     Example:
         >>> figure = kaplan_meier_plot([1, 2, 3, 4], [1, 0, 1, 1], [4.0, 3.0, 2.0, 1.0])
         >>> figure.axes[0].get_title(loc="left")
-        'log-rank p = 0.157'
+        'log-rank p = 0.317'
     """
     risk = np.asarray(risk, float)
     if risk.shape != np.shape(time):
