@@ -25,6 +25,8 @@ from mmfuse.files import replacing
 
 HERE = Path(__file__).parent
 CHANCE = "chance"
+#: Which spaces have an image or a sound: that of its kind, or every one of its modality.
+SETTINGS = {"own": False, "every": True}
 #: Columns of the two tables.
 EMERGENT = (
     "digit image to sound",
@@ -48,7 +50,7 @@ def ways(
     """Each way by name, made when it is asked for."""
     yield CHANCE, lambda: lambda corpus: None
     for name, (method, base) in binding_ways(short).items():
-        out = folder / "bound" / "".join(c for c in name.lower() if c.isalnum())
+        out = folder / "".join(c for c in name.lower() if c.isalnum())
         yield name, partial(bound, features, method, base, seed, out)
     yield "relay through texts", partial(relay, features)
     yield "trained on true pairs", partial(ceiling, features, seed, short)
@@ -65,25 +67,28 @@ def one_seed(source: Source, seed: int, folder: Path, share: int, short: float) 
             train(space, rows, seed, file, short)
             print(f"seed {seed}: {space} trained in {time.process_time() - began:.0f} s of CPU")
         extract(space, rows, file, folder / "features")
-    features, lines = Features(folder / "features", rows), measured(folder)
-    for name, make in ways(features, seed, folder, short):
-        if name in set(lines["way"]):
-            continue
-        began = time.process_time()
-        embed = make()
-        seconds = round(time.process_time() - began, 1)
-        found = {"way": name, "seed": seed, "seconds": seconds, **measure(embed, rows)}
-        lines = pd.concat([lines, pd.DataFrame([found])], ignore_index=True)
-        with replacing(folder / "scores.csv") as part:
-            lines.to_csv(part, index=False)
-        told = " ".join(f"{found[c]:.2f}" for c in EMERGENT)
-        print(f"seed {seed}: {name}, {seconds} s of CPU, emergent {told}", flush=True)
+    lines = measured(folder)
+    for setting, foreign in SETTINGS.items():
+        features = Features(folder / "features", rows, foreign)
+        for name, make in ways(features, seed, folder / "bound" / setting, short):
+            if ((lines["way"] == name) & (lines["setting"] == setting)).any():
+                continue
+            began = time.process_time()
+            embed = make()
+            seconds = round(time.process_time() - began, 1)
+            told = {"setting": setting, "way": name, "seed": seed, "seconds": seconds}
+            found = {**told, **measure(embed, rows)}
+            lines = pd.concat([lines, pd.DataFrame([found])], ignore_index=True)
+            with replacing(folder / "scores.csv") as part:
+                lines.to_csv(part, index=False)
+            scores = " ".join(f"{found[c]:.2f}" for c in EMERGENT)
+            print(f"seed {seed}: {setting}, {name}, {seconds} s of CPU, emergent {scores}")
 
 
 def measured(folder: Path) -> pd.DataFrame:
     """The lines of a seed that are there."""
     file = folder / "scores.csv"
-    return pd.read_csv(file) if file.is_file() else pd.DataFrame({"way": []})
+    return pd.read_csv(file) if file.is_file() else pd.DataFrame({"setting": [], "way": []})
 
 
 def table(scores: pd.DataFrame, columns: tuple[str, ...]) -> str:
@@ -97,18 +102,25 @@ def table(scores: pd.DataFrame, columns: tuple[str, ...]) -> str:
 
 def tables(scores: pd.DataFrame) -> str:
     """All tables; the ceiling embeds no text."""
-    with_text = scores[scores["way"] != "trained on true pairs"]
-    note = f"95 % Student interval over {scores['seed'].nunique()} seeds."
-    return "\n\n".join(
-        [
+    parts = []
+    for setting, heading in (
+        ("own", "An image or a sound in the space of its kind alone"),
+        ("every", "An image or a sound in every space of its modality"),
+    ):
+        own = scores[scores["setting"] == setting]
+        with_text = own[own["way"] != "trained on true pairs"]
+        parts += [
+            f"### {heading}",
             "Pairs of image and sound, which no space was trained on:",
-            table(scores, EMERGENT),
+            table(own, EMERGENT),
             "What texts find among all images, or all sounds:",
             table(with_text, TEXTS),
             "Classes told by their names (accuracy):",
             table(with_text, NAMES),
-            f"Mean ± half-width of the {note}\n",
         ]
+    count = scores["seed"].nunique()
+    return "\n\n".join(
+        [*parts, f"Mean ± half-width of the 95 % Student interval, {count} seeds.\n"]
     )
 
 

@@ -130,20 +130,15 @@ def train(space: str, rows: Rows, seed: int, file: Path, passes: float = 1.0) ->
             shutil.copyfile(trainer.checkpoint_callback.last_model_path, part)
 
 
-def knows(space: str, corpus: str, modality: str) -> bool:
-    """Whether a space embeds a corpus: every text, and the images or sounds of its own kind."""
-    return modality == "text" or corpus.startswith(f"{space}_")
-
-
 def extract(space: str, rows: Rows, file: Path, folder: Path) -> None:
-    """What a trained space says of the corpora that it embeds: a folder of features for each.
+    """What a trained space says of every corpus of its modalities: a folder of features for each.
 
     A tenth of the pooled rows is held out, as the validation split.
     """
     model = load(file)
     for corpus, pooled in rows.pooled.items():
         modality, test = pooled.modality, rows.test[corpus]
-        if not knows(space, corpus, modality):
+        if modality not in ("text", SPACES[space].modality):
             continue
         split = np.full(len(pooled), "train", dtype=object)
         split[9::10] = "val"

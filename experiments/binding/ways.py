@@ -46,14 +46,20 @@ class Features:
     Args:
         folder: of a folder for each corpus and space.
         rows: of the seed.
+        foreign: whether images and sounds are in the spaces of the other kind too.
     """
 
     folder: Path
     rows: Rows
+    foreign: bool = False
 
     def spaces_of(self, corpus: str) -> list[str]:
-        """The spaces that know its modality."""
-        return [s for s in SPACES if (self.folder / corpus / s).is_dir()]
+        """The spaces that have a corpus: all have every text."""
+        modality = self.rows.pooled[corpus].modality
+        if modality == "text":
+            return list(SPACES)
+        able = [s for s, how in SPACES.items() if how.modality == modality]
+        return able if self.foreign else [s for s in able if corpus.startswith(f"{s}_")]
 
     def pools(self) -> dict[str, Pool]:
         """Every corpus without its test rows."""
@@ -61,7 +67,7 @@ class Features:
             corpus: Pool.read(
                 items.modality,
                 {s: (self.folder / corpus / s, None) for s in self.spaces_of(corpus)},
-                trained=[corpus.split("_")[0]] if items.modality == "text" else [],
+                trained=[corpus.split("_")[0]],
             )
             for corpus, items in self.rows.pooled.items()
         }

@@ -109,13 +109,13 @@ class _Gathered(Tuples):
             for m, bank in of.items()
         }
         rows = {m: torch.full((size,), -1) for m in of}
-        group = torch.zeros(size, dtype=torch.long)
+        meaning = torch.zeros(size, dtype=torch.long)
         for i, (m, anchors) in enumerate(self.anchors.items()):
             mine = ((index >= self.starts[i]) & (index < self.starts[i + 1])).nonzero().squeeze(1)
             places = index[mine] - self.starts[i]
             at = anchors[places]
             rows[m][mine] = at
-            group[mine] = of[m].item[at] * len(self.anchors) + i
+            meaning[mine] = of[m].item[at] * len(self.anchors) + i
             for s, x in of[m].vectors.items():
                 vectors[m][s][mine], present[m][s][mine] = x[at], of[m].present[s][at]
                 for other in self.banks.modalities_of(s):
@@ -123,4 +123,4 @@ class _Gathered(Tuples):
                         gathered = self.found[f"{m} {other} {s}"][places]
                         vectors[other][s][mine] = gathered
                         present[other][s][mine] = gathered.any(dim=1)
-        return Drawn(vectors, present, rows, group).noisy(self.noise, generator)
+        return Drawn(vectors, present, rows, meaning).noisy(self.noise, generator)

@@ -125,12 +125,12 @@ class Banks:
         kind = self.pools[name].modality
         return sum(len(self.pools[o]) for o in before if self.pools[o].modality == kind)
 
-    def drawn(self, rows: Mapping[str, Tensor], group: Tensor) -> Drawn:
+    def drawn(self, rows: Mapping[str, Tensor], meaning: Tensor) -> Drawn:
         """Tuples of the banks' own items.
 
         Args:
             rows: for each modality ``(B,)``, -1 for none.
-            group: ``(B,)`` long; those of one group mean the same.
+            meaning: ``(B,)`` long; those of one number mean the same.
         """
         vectors: dict[str, dict[str, Tensor]] = {}
         present: dict[str, dict[str, Tensor]] = {}
@@ -141,7 +141,7 @@ class Banks:
                 s: x[at].masked_fill(~present[m][s].unsqueeze(1), 0)
                 for s, x in bank.vectors.items()
             }
-        return Drawn(vectors, present, rows, group)
+        return Drawn(vectors, present, rows, meaning)
 
     def modalities_of(self, space: str) -> tuple[str, ...]:
         """The modalities that a space embeds."""

@@ -19,17 +19,17 @@ class Drawn:
         vectors: for each modality and space ``(B, width)``, zero where absent.
         present: for each modality and space ``(B,)`` bool.
         rows: for each modality ``(B,)``, the member's row in its bank; -1 where there is none.
-        group: ``(B,)`` long; tuples of one group mean the same, so that each finds the members
-            of all of them; a negative number is a group of its own.
+        meaning: ``(B,)`` long; tuples of one number mean the same, so that each finds the members
+            of all of them; a negative number is a meaning of its own.
     """
 
     vectors: Mapping[str, Mapping[str, Tensor]]
     present: Mapping[str, Mapping[str, Tensor]]
     rows: Mapping[str, Tensor]
-    group: Tensor
+    meaning: Tensor
 
     def __len__(self) -> int:
-        return len(self.group)
+        return len(self.meaning)
 
     def noisy(self, length: float, generator: torch.Generator) -> Drawn:
         """The same with a random vector of this expected length added to each, then unit length."""
@@ -44,4 +44,4 @@ class Drawn:
             }
             for m, spaces in self.vectors.items()
         }
-        return Drawn(vectors, self.present, self.rows, self.group)
+        return Drawn(vectors, self.present, self.rows, self.meaning)

@@ -27,6 +27,7 @@ def neighbours(
     spaces: Sequence[str],
     k: int = 1,
     backend: Backend = "exact",
+    both: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Who is nearest to whom among rows of two banks, by the mean cosine over common spaces.
 
@@ -41,6 +42,7 @@ def neighbours(
         k: how many neighbours a row.
         backend: ``exact``; or ``faiss-ivf``, which looks at the nearest sixteenth of the
             clusters and may miss some.
+        both: whether the other bank's rows ask too; if not, they find nothing.
 
     Returns:
         ``(n, k)`` rows of the other bank, and ``(m, k)`` rows of the one; the nearest first, -1
@@ -56,7 +58,7 @@ def neighbours(
     forth, back = (torch.full((len(rows), k), -1) for rows in (mine, theirs))
     if here.any() and there.any():
         search = _exact if backend == "exact" else _clusters
-        found = search(one, mine[here], other, theirs[there], spaces, k)
+        found = search(one, mine[here], other, theirs[there], spaces, k, both)
         for all_rows, asked, near in ((forth, here, found[0]), (back, there, found[1])):
             all_rows[asked, : near.shape[1]] = near
     return forth, back
@@ -80,7 +82,13 @@ class _Best:
 
 
 def _exact(
-    one: Bank, mine: Tensor, other: Bank, theirs: Tensor, spaces: Sequence[str], k: int
+    one: Bank,
+    mine: Tensor,
+    other: Bank,
+    theirs: Tensor,
+    spaces: Sequence[str],
+    k: int,
+    both: bool,
 ) -> tuple[Tensor, Tensor]:
     forth, back = _Best(len(mine), k), _Best(len(theirs), k)
     for i in range(0, len(mine), _ROWS):
@@ -89,7 +97,8 @@ def _exact(
             those = slice(j, j + _COLUMNS)
             near = _similarity(one, mine[some], other, theirs[those], spaces)
             forth.update(some, near, theirs[those])
-            back.update(those, near.T, mine[some])
+            if both:
+                back.update(those, near.T, mine[some])
     return forth.rows, back.rows
 
 
@@ -110,7 +119,13 @@ def _similarity(
 
 
 def _clusters(
-    one: Bank, mine: Tensor, other: Bank, theirs: Tensor, spaces: Sequence[str], k: int
+    one: Bank,
+    mine: Tensor,
+    other: Bank,
+    theirs: Tensor,
+    spaces: Sequence[str],
+    k: int,
+    both: bool,
 ) -> tuple[Tensor, Tensor]:
     if len(spaces) > 1:
         raise ConfigError(
@@ -119,7 +134,8 @@ def _clusters(
         )
     (s,) = spaces
     a, b = one.vectors[s][mine], other.vectors[s][theirs]
-    return _among(a, b, theirs, k), _among(b, a, mine, k)
+    back = _among(b, a, mine, k) if both else torch.full((len(theirs), k), -1)
+    return _among(a, b, theirs, k), back
 
 
 def _among(queries: Tensor, values: Tensor, names: Tensor, k: int) -> Tensor:

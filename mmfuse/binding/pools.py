@@ -25,8 +25,9 @@ class Pool:
     Args:
         modality: what the items are, such as ``text``.
         vectors: for each space ``(N, width)``.
-        trained: the spaces that were trained on items of this source, where that is known; what
-            language representation decoupling learns from.
+        trained: the spaces that were trained on items of this source, where that is known.
+            Retrieval looks for neighbours in these alone, and language representation decoupling
+            learns from it.
         present: for each space ``(N,)`` bool, False where it has no vector of the item; all are
             there by default.
         held_out: ``(N,)`` bool, True for items that nothing is fitted to. What is chosen on

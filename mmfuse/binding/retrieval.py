@@ -19,16 +19,19 @@ class Retrieval(Pairs):
     """Each item with its nearest neighbours of every other modality.
 
     An item finds neighbours through the spaces that embed both modalities, by the mean cosine
-    over those spaces that have both items; a modality that shares none with it is reached over
-    the neighbours of another, in as few steps as can be. Duplicates are found once, and tuples
-    that hold the same item of the modality that most spaces embed, text as a rule, mean the same.
+    over those spaces that have both items. If some of them were trained on the source of its
+    pool, only those count: a space is sure of what it never saw, and would outvote one that
+    knows. A modality that shares no space with it is reached over the neighbours of another, in
+    as few steps as can be. Duplicates are found once, and tuples that hold the same item of the
+    modality that most spaces embed, text as a rule, mean the same.
 
     Args:
         k: neighbours an item; each time a tuple is drawn, one of them at random. Where a
             modality has few distinct items, such as the names of ten classes, the second nearest
             means something else: keep 1.
         through: spaces to search in, for pairs of modalities, such as
-            ``{image: {text: [clip]}}``; all that embed both by default.
+            ``{image: {text: [clip]}}``, whatever was trained on what; all that embed both by
+            default.
         noise: expected length of a random vector that is added to each vector of length one in
             training.
         backend: ``exact``; or ``faiss-ivf``, for millions of items.
@@ -56,7 +59,7 @@ class Retrieval(Pairs):
         self.through = {a: dict(others) for a, others in (through or {}).items()}
 
     def spaces(self, banks: Banks, a: str, b: str) -> list[str]:
-        """The spaces in which items of two modalities are compared."""
+        """The spaces in which items of two modalities can be compared."""
         chosen = self.through.get(a, {}).get(b) or self.through.get(b, {}).get(a)
         both = [s for s in banks.of[a].vectors if s in banks.of[b].vectors]
         if wrong := set(chosen or ()) - set(both):
@@ -65,6 +68,17 @@ class Retrieval(Pairs):
                 f"{', '.join(both) or 'no space'} embed both."
             )
         return list(chosen) if chosen else both
+
+    def spaces_by_pool(self, banks: Banks, a: str, b: str) -> dict[tuple[str, ...], list[int]]:
+        """The spaces in which items of ``a`` look for those of ``b``, and the pools that do."""
+        can = self.spaces(banks, a, b)
+        is_chosen = b in self.through.get(a, {}) or a in self.through.get(b, {})
+        found: dict[tuple[str, ...], list[int]] = {}
+        for i, pool in enumerate(banks.pools.values()):
+            if pool.modality == a:
+                own = [] if is_chosen else [s for s in can if s in pool.trained]
+                found.setdefault(tuple(own or can), []).append(i)
+        return found
 
     def find(self, banks: Banks, held_out: bool = False) -> dict[str, Tensor]:
         """For each modality ``(T, k)`` rows of its bank, -1 for none."""
@@ -117,16 +131,30 @@ class _Near:
     def _table(self, a: str, b: str) -> Tensor:
         """For every row of a bank its neighbours in another."""
         if (a, b) not in self._known:
-            mine, theirs = self._distinct(a), self._distinct(b)
-            one, other, spaces = (
-                self.banks.of[a],
-                self.banks.of[b],
-                self.how.spaces(self.banks, a, b),
-            )
-            forth, back = neighbours(one, mine, other, theirs, spaces, self.how.k, self.how.backend)
-            self._known[a, b] = self._spread(a, mine, forth)
-            self._known[b, a] = self._spread(b, theirs, back)
+            forth, back = (self.how.spaces_by_pool(self.banks, *way) for way in ((a, b), (b, a)))
+            if len(forth) == 1 and forth.keys() == back.keys():
+                self._search_both(a, b, next(iter(forth)))
+            else:
+                self._search(a, b, forth)
         return self._known[a, b]
+
+    def _search_both(self, a: str, b: str, spaces: Sequence[str]) -> None:
+        one, other = self.banks.of[a], self.banks.of[b]
+        mine, theirs = self._distinct(a), self._distinct(b)
+        forth, back = neighbours(one, mine, other, theirs, spaces, self.how.k, self.how.backend)
+        self._known[a, b] = self._spread(a, mine, forth)
+        self._known[b, a] = self._spread(b, theirs, back)
+
+    def _search(self, a: str, b: str, pools: Mapping[tuple[str, ...], Sequence[int]]) -> None:
+        one, other = self.banks.of[a], self.banks.of[b]
+        mine, theirs = self._distinct(a), self._distinct(b)
+        near = torch.full((len(mine), self.how.k), -1)
+        for spaces, own in pools.items():
+            asks = torch.isin(one.pool[mine], torch.tensor(own))
+            near[asks], _ = neighbours(
+                one, mine[asks], other, theirs, spaces, self.how.k, self.how.backend, False
+            )
+        self._known[a, b] = self._spread(a, mine, near)
 
     def _distinct(self, modality: str) -> Tensor:
         """The first usable row of each item."""
@@ -155,10 +183,10 @@ class _Retrieved(Tuples):
     def draw(self, index: Tensor, generator: torch.Generator) -> Drawn:
         """One of each item's neighbours, at random."""
         chosen = {m: _one_of(rows[index], generator) for m, rows in self.rows.items()}
-        drawn = self.banks.drawn(chosen, self._group(chosen, index))
+        drawn = self.banks.drawn(chosen, self._meaning(chosen, index))
         return drawn.noisy(self.noise, generator)
 
-    def _group(self, rows: Mapping[str, Tensor], index: Tensor) -> Tensor:
+    def _meaning(self, rows: Mapping[str, Tensor], index: Tensor) -> Tensor:
         joining = rows[self.bridge]
         item = self.banks.of[self.bridge].item[joining.clamp(min=0)]
         return torch.where(joining >= 0, item, -1 - index)

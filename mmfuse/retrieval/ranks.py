@@ -67,13 +67,17 @@ def labelled_ranks(
     """
     count = len(items)
     rows = max(1, block * block // (4 * count))  # a sorted block needs more beside it
-    parts = []
-    for some, wanted in zip(queries.split(rows), query_labels.split(rows), strict=True):
+    # Made first: small results that outlive a block's large ones would scatter the heap.
+    ranks = queries.new_zeros(4, len(queries), dtype=torch.float64)
+    for start in range(0, len(queries), rows):
+        some, wanted = queries[start : start + rows], query_labels[start : start + rows]
         # From the most similar, 0, to the least, 2 / TIE; relevant ones first among equals.
         steps = (some @ items.T).mul_(-1 / TIE).add_(1 / TIE).round_().clamp_(0, 2 / TIE)
         keys = steps.mul_(2).add_(item_labels != wanted.unsqueeze(1)).int()
-        parts.append(_of_sorted(_sorted(keys).flatten(), count))
-    return Ranks(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        found = _of_sorted(_sorted(keys).flatten(), count)
+        for column, part in zip(ranks, found, strict=True):
+            column[start : start + rows] = part
+    return Ranks(*ranks)
 
 
 def _sorted(keys: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ def test_duplicates_are_found_once_and_stand_for_each_other():
     assert set(images.unique().tolist()) == {0, 2, 4, 6}
     drawn = pairs.tuples(banks, found).draw(torch.arange(16), torch.Generator().manual_seed(0))
     for i in range(16):
-        same = drawn.group == drawn.group[i]
+        same = drawn.meaning == drawn.meaning[i]
         assert len(banks.of["text"].item[drawn.rows["text"][same]].unique()) == 1
 
 
@@ -212,3 +212,29 @@ def test_spaces_without_a_common_item_cannot_be_aggregated():
 def test_options_that_mean_nothing_are_told(make, options, words):
     with pytest.raises(ConfigError, match=words):
         make(**options)
+
+
+def test_an_item_looks_through_the_spaces_trained_on_its_source():
+    """A space of other things is surer of everything, and would win the mean cosine."""
+    meaning = F.normalize(vectors(20, 6), dim=1)
+    blind = F.normalize(torch.ones(20, 3) + 0.01 * vectors(20, 3), dim=1)
+    shuffled = torch.randperm(20, generator=SOURCE)
+    images = {"knows": meaning, "foreign": 5 * blind}
+    texts = {"knows": meaning[shuffled] + 0.5 * vectors(20, 6), "foreign": blind}
+    told = Pool("image", images, trained=["knows"])
+    others = Pool("image", {"knows": vectors(7, 6), "foreign": vectors(7, 3)})
+    banks = Banks({"told": told, "others": others, "texts": Pool("text", texts)})
+    found = Retrieval(k=2).find(banks)["text"]
+    rows = torch.arange(20)
+    for i in range(20):
+        wanted = literal(banks, "image", i, "text", rows, ["knows"])
+        assert found[i].tolist() == wanted[:2]
+    for i in range(20, 27):  # of pools that do not say, through all
+        wanted = literal(banks, "image", i, "text", rows, ["knows", "foreign"])
+        assert found[i].tolist() == wanted[:2]
+    # Texts, whose pool does not say either, look through all; a choice by hand goes before both.
+    backward = Retrieval(k=2).find(banks)["image"][27:]
+    wanted = literal(banks, "text", 4, "image", torch.arange(27), ["knows", "foreign"])
+    assert backward[4].tolist() == wanted[:2]
+    chosen = Retrieval(through={"text": {"image": ["foreign"]}}).find(banks)["text"]
+    assert chosen[3, 0] == literal(banks, "image", 3, "text", rows, ["foreign"])[0]

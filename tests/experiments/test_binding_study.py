@@ -107,10 +107,10 @@ def test_the_study_runs_on_a_few_rows_and_goes_on_where_it_stopped(tmp_path):
     assert done.stdout.strip().splitlines()[-1] == "Table: out/table.md"
 
     scores = pd.read_csv(tmp_path / "out/scores.csv")
-    assert len(scores) == 12
-    assert scores.drop(columns=["way", "seed", "seconds"]).stack().between(0, 1).all()
+    assert len(scores) == 24
+    assert scores.drop(columns=["setting", "way", "seed", "seconds"]).stack().between(0, 1).all()
     # The text of chance and of the ceiling is nothing, and a specialist has one pair of senses.
-    own = scores.set_index("way")
+    own = scores[scores["setting"] == "own"].set_index("way")
     assert own.loc["specialist: spoken", "digit image to sound"] == pytest.approx(
         own.loc["chance", "digit image to sound"]
     )

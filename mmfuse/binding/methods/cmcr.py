@@ -81,7 +81,7 @@ class CMCR(ProjectingMethod):
                     if both.any():
                         between.append(
                             contrast(
-                                mine[k][a], mine[other][b], both, drawn.group, self.training.scale
+                                mine[k][a], mine[other][b], both, drawn.meaning, self.training.scale
                             )
                         )
             for s in spaces:

@@ -170,7 +170,7 @@ class _Judged:
     """What the parts of a bond say of held-out tuples, by modality, and which are alike."""
 
     members: Mapping[str, Members]
-    group: Tensor
+    meaning: Tensor
 
     def score(self, weights: Mapping[str, Tensor]) -> list[float]:
         """Mean average precision for each ordered pair of modalities."""
@@ -183,7 +183,7 @@ class _Judged:
         for a, b in itertools.permutations(vectors, 2):
             both = present[a] & present[b]
             if both.sum() > 1:
-                same = self.group[both].unique(return_inverse=True)[1]
+                same = self.meaning[both].unique(return_inverse=True)[1]
                 alone = len(same.unique()) == len(same)  # pairs are quicker to score than labels
                 labels = {} if alone else {"query_labels": same, "item_labels": same}
                 scores = retrieval_scores(vectors[a][both], vectors[b][both], **labels)
@@ -202,7 +202,7 @@ def chosen_factors(bond: Bond, shared: Sequence[str], judges: Sequence[Drawn]) -
     with torch.no_grad():
         judged = [
             _Judged(
-                {m: bond.members(m, d.vectors[m], d.present[m]) for m in bond.modalities}, d.group
+                {m: bond.members(m, d.vectors[m], d.present[m]) for m in bond.modalities}, d.meaning
             )
             for d in judges
         ]

@@ -160,7 +160,7 @@ class _RouterObjective:
                 decoupled.append(self._decoupling(m, logits, members, drawn.rows[m]))
         pairs = list(itertools.combinations(vectors, 2))
         aligned = [
-            contrast(vectors[a], vectors[b], present[a] & present[b], drawn.group, self.scale)
+            contrast(vectors[a], vectors[b], present[a] & present[b], drawn.meaning, self.scale)
             for a, b in pairs
         ]
         total = torch.stack(aligned).mean()

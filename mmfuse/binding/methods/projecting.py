@@ -75,7 +75,7 @@ class ProjectingMethod(BindingMethod):
                     mine[a],
                     there[b].vector,
                     found[a].present & there[b].present,
-                    drawn.group,
+                    drawn.meaning,
                     self.training.scale,
                 )
                 for a, b in itertools.product(mine, there)
@@ -114,9 +114,9 @@ class ProjectingMethod(BindingMethod):
         return Bond(parts, projectors).eval()
 
 
-def contrast(x: Tensor, y: Tensor, valid: Tensor, group: Tensor, scale: float) -> Tensor:
-    """Symmetric InfoNCE over the valid rows; those of one group are right answers alike."""
-    return multi_positive(x, y, scale, labels=group, valid=valid)
+def contrast(x: Tensor, y: Tensor, valid: Tensor, meaning: Tensor, scale: float) -> Tensor:
+    """Symmetric InfoNCE over the valid rows; those of one meaning are right answers alike."""
+    return multi_positive(x, y, scale, labels=meaning, valid=valid)
 
 
 def closeness(x: Tensor, y: Tensor, both: Tensor) -> Tensor:
