@@ -51,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     **{
         f"tcga_{cancer}": _OMICS | {"epochs": 20, "batch": 64, "lr": 1e-3, "metrics": ["c_index"]}
-        for cancer in ("blca", "gbmlgg", "kirc")
+        for cancer in ("blca", "brca", "gbmlgg", "kirc")
     },
 }
 
