@@ -16,6 +16,7 @@ from mmfuse.fusion.lego import (
 )
 from mmfuse.fusion.low_rank import LowRankTensorFusion
 from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
+from mmfuse.fusion.progressive import ProgressiveWeightFusion
 from mmfuse.fusion.router import RouterFusion
 from mmfuse.fusion.sequential import SequentialFusion
 from mmfuse.fusion.ssma import SSMAFusion
@@ -45,6 +46,7 @@ __all__ = [
     "MaxFusion",
     "MeanFusion",
     "PooledFusion",
+    "ProgressiveWeightFusion",
     "RouterFusion",
     "SSMAFusion",
     "SequentialFusion",
