@@ -50,6 +50,9 @@ MAY_IMPORT = {
     "missing": FOUNDATIONS,
     "model": FOUNDATIONS | {"encoder", "fusion.base"},
     "data": FOUNDATIONS | {"missing"},
+    # Not tasks: the task of recommendation stands on it.
+    "recommend": FOUNDATIONS
+    | {"checkpoint", "data", "encoder", "features", "fusion", "missing", "model", "objectives"},
 }
 #: What a package of encoders needs to know of mmfuse.
 FOR_ENCODERS = {
