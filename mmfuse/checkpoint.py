@@ -22,6 +22,11 @@ FORMAT = 1
 _PREFIX = "model."
 
 
+def about() -> dict[str, Any]:
+    """What every checkpoint says of itself: its format, and who wrote it."""
+    return {"format": FORMAT, "version": mmfuse.__version__}
+
+
 def describe_run(
     model: FusionModel,
     objectives: list[Any] | None = None,
@@ -30,8 +35,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """What a checkpoint says of itself: how to build the model, and how it was trained."""
     return {
-        "format": FORMAT,
-        "version": mmfuse.__version__,
+        **about(),
         "model": model.describe(),
         "objectives": [describe(o) for o in objectives or []],
         "missing": describe(missing) if missing else None,

@@ -36,6 +36,12 @@ class UnknownModalityError(MmfuseError, KeyError):
     __str__ = Exception.__str__
 
 
+class UnknownIdError(MmfuseError, KeyError):
+    """A user or an item that a recommender does not know."""
+
+    __str__ = Exception.__str__
+
+
 class ConformanceError(MmfuseError, AssertionError):
     """A component that breaks promises which ``mmfuse.testing`` checks.
 
