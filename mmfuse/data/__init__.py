@@ -6,6 +6,7 @@ from mmfuse.data.datamodule import FusionDataModule
 from mmfuse.data.dataset import FusionDataset
 from mmfuse.data.features import FeatureData
 from mmfuse.data.hf import HFData
+from mmfuse.data.npy import NpyData
 from mmfuse.data.npz import NpzData
 from mmfuse.data.source import Source
 from mmfuse.data.survival import Survival
@@ -19,6 +20,7 @@ __all__ = [
     "FusionDataModule",
     "FusionDataset",
     "HFData",
+    "NpyData",
     "NpzData",
     "Source",
     "Survival",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from mmfuse.data import named_sets as sets
 from mmfuse.data.datamodule import FusionDataModule
@@ -20,13 +20,17 @@ from mmfuse.files import sha256
 _SUMS = "SHA256SUMS"
 
 
+#: What the files of a set hold: rows, or interactions.
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Entry:
+class Entry(Generic[T]):
     """A named data set.
 
     Args:
         what: one line on its modalities, rows and task.
-        read: from the folder of its files to a source.
+        read: from the folder of its files to what they hold.
         licence: under which terms.
         folder: where its files lie in the mirror; empty for what scikit-learn ships.
         files: the sha256 of each file there; the files that a ``SHA256SUMS`` among them
@@ -35,7 +39,7 @@ class Entry:
     """
 
     what: str
-    read: sets.Read
+    read: Callable[[Path], T]
     licence: str
     folder: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -60,11 +64,7 @@ class CatalogueData(FusionDataModule):
 
     def __init__(self, name: str, on_duplicates: Duplicates = "drop", **kwargs: Any) -> None:
         super().__init__(on_duplicates=on_duplicates, **kwargs)
-        if name not in CATALOGUE:
-            nearest = difflib.get_close_matches(name, CATALOGUE, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ConfigError(f"Unknown data set {name!r}.{hint} Known: {', '.join(CATALOGUE)}.")
-        self._entry = name, CATALOGUE[name]
+        self._entry = name, entry_of(name, CATALOGUE)
 
     def read(self) -> Source:
         """Reads the data set.
@@ -73,14 +73,36 @@ class CatalogueData(FusionDataModule):
             MissingFileError: the mirror lacks one of its files; with the address.
             DataError: a file is not the one that the catalogue knows.
         """
-        name, entry = self._entry
-        folder = Path(os.environ.get("MMFUSE_DATA", "")) / entry.folder
-        for file, digest in _files(entry, folder):
-            _check(name, entry, file, digest)
-        return entry.read(folder)
+        return read_entry(*self._entry)
 
 
-def _files(entry: Entry, folder: Path) -> Iterator[tuple[str, str]]:
+def entry_of(name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:
+    """The entry of that name.
+
+    Raises:
+        ConfigError: there is none; with the nearest match.
+    """
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ConfigError(f"Unknown data set {name!r}.{hint} Known: {', '.join(known)}.")
+    return known[name]
+
+
+def read_entry(name: str, entry: Entry[T]) -> T:
+    """What the files of a named set hold, after each has been compared with its digest.
+
+    Raises:
+        MissingFileError: the mirror lacks one of its files; with the address.
+        DataError: a file is not the one that the catalogue knows.
+    """
+    folder = Path(os.environ.get("MMFUSE_DATA", "")) / entry.folder
+    for file, digest in _files(entry, folder):
+        _check(name, entry, file, digest)
+    return entry.read(folder)
+
+
+def _files(entry: Entry[T], folder: Path) -> Iterator[tuple[str, str]]:
     """Every file and its digest; those that another file lists come after it."""
     yield from entry.files.items()
     if _SUMS in entry.files:
@@ -89,7 +111,7 @@ def _files(entry: Entry, folder: Path) -> Iterator[tuple[str, str]]:
             yield file, digest
 
 
-def _check(name: str, entry: Entry, file: str, digest: str) -> None:
+def _check(name: str, entry: Entry[T], file: str, digest: str) -> None:
     mirror = os.environ.get("MMFUSE_DATA", "")
     path = Path(mirror) / entry.folder / file
     if not mirror or not path.is_file():
@@ -158,7 +180,7 @@ _TCGA = {
 }
 
 #: Every named data set.
-CATALOGUE: dict[str, Entry] = {
+CATALOGUE: dict[str, Entry[Source]] = {
     "digits_quadrants": Entry(
         "1,797 handwritten digits seen as four quadrants; 10 classes; with scikit-learn",
         sets.digits_quadrants,
@@ -259,5 +281,16 @@ CATALOGUE: dict[str, Entry] = {
         "openmoji",
         {"openmoji72.parquet": "51d0011dd1b2425ec35569e8892a42d2ff060d0238fc19fe05867f7beb4849f6"},
         "github.com/axelpale/openmoji-sprites",
+    ),
+    "tiktok": Entry(
+        "6,710 videos: sound and image as vectors; their users are mmfuse.recommend's",
+        sets.arrays({"audio": "audio.npy", "image": "image.npy"}),
+        "none stands with the data: benchmarking only",
+        "tiktok",
+        {
+            "audio.npy": "d45a44a9d462f578802de914c2feea5cfd45742b2922775a085b9bdc1beba26f",
+            "image.npy": "f6c1ec1726ed2aa80315411199ab2143bee6333821bf58c5f00bd3f5b462efc2",
+        },
+        "github.com/HKUDS/DiffMM, folder Datasets/tiktok",
     ),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -142,6 +143,18 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
     def read(self) -> Source:
         """Reads the source; called once, at set-up."""
 
+    def ids(self, column: str) -> np.ndarray:
+        """A column of the source that names its rows, for what is joined with them.
+
+        Raises:
+            ConfigError: this kind of source has no columns beside its modalities.
+            DataError: there is no such column.
+        """
+        raise ConfigError(
+            f"A {type(self).__name__} has no column {column!r} of ids. Give each row's id, or "
+            "name rows by their number."
+        )
+
     # Set-up.
 
     def setup(self, stage: str | None = None) -> None:
@@ -206,7 +219,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
 
     def loader(
         self, split: Split, missing: Missing = "own", is_training: bool = False
-    ) -> ResumableLoader:
+    ) -> ResumableLoader[Batch]:
         """Batches of a split.
 
         Args:
@@ -234,11 +247,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         )
         return ResumableLoader(self.dataset(split, missing), order, self.workers)
 
-    def train_dataloader(self) -> ResumableLoader:
+    def train_dataloader(self) -> ResumableLoader[Batch]:
         """Training batches, shuffled."""
         return self.loader("train", is_training=True)
 
-    def val_dataloader(self) -> ResumableLoader | list[ResumableLoader]:
+    def val_dataloader(self) -> ResumableLoader[Batch] | list[ResumableLoader[Batch]]:
         """Validation batches; none to train with when no share was asked for.
 
         Raises:
@@ -247,7 +260,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         is_asked_for = self.trainer is not None and self.trainer.state.fn == "validate"
         return self.loader("val") if is_asked_for or len(self.rows("val")) else []
 
-    def test_dataloader(self) -> ResumableLoader:
+    def test_dataloader(self) -> ResumableLoader[Batch]:
         """Test batches."""
         return self.loader("test")
 

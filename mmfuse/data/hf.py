@@ -97,25 +97,16 @@ class HFData(FusionDataModule):
             self.root,
         )
 
+    def ids(self, column: str) -> np.ndarray:
+        """A column that names the rows."""
+        return self._values(self._open()[0], "ids", column)
+
     def settings(self) -> dict[str, Any]:
         """How this data is made; the content is told by the data set's own fingerprints."""
-        states = {s.relative_to(self.path).as_posix(): s for s in Path(self.path).rglob(_STATE)}
-        prints = {n: json.loads(s.read_text())["_fingerprint"] for n, s in sorted(states.items())}
-        return super().settings() | {"fingerprints": prints}
+        return super().settings() | {"fingerprints": fingerprints(self.path)}
 
     def _open(self) -> tuple[datasets.Dataset, np.ndarray | None]:
-        if not Path(self.path).is_dir():
-            raise MissingFileError(f"There is no saved data set at {self.path}. Check the path.")
-        try:
-            found = datasets.load_from_disk(self.path)
-        except Exception as error:  # datasets raises whatever its readers raise
-            raise DataError(f"{self.path} cannot be read as a saved data set: {error}.") from error
-        if isinstance(found, datasets.Dataset):
-            return found, None
-        if unknown := sorted(set(found) - set(_NAMES)):
-            raise ConfigError(f"{self.path} has parts {unknown}; expected {sorted(_NAMES)}.")
-        split = np.concatenate([np.full(len(part), _NAMES[n]) for n, part in found.items()])
-        return datasets.concatenate_datasets(list(found.values())), split
+        return open_saved(self.path)
 
     @staticmethod
     def _frame(data: datasets.Dataset, of: str, columns: str | list[str]) -> pd.DataFrame:
@@ -134,3 +125,31 @@ class HFData(FusionDataModule):
                 return found
         frame = self._frame(data, f"Modality {name!r}", columns)
         return to_column(name, frame, group.kind, group.categorical, group.rate)
+
+
+def open_saved(path: str | Path) -> tuple[datasets.Dataset, np.ndarray | None]:
+    """A saved data set, and each row's split where its parts tell one.
+
+    Raises:
+        MissingFileError: there is none.
+        DataError: it cannot be read.
+        ConfigError: a part that is no split.
+    """
+    if not Path(path).is_dir():
+        raise MissingFileError(f"There is no saved data set at {path}. Check the path.")
+    try:
+        found = datasets.load_from_disk(str(path))
+    except Exception as error:  # datasets raises whatever its readers raise
+        raise DataError(f"{path} cannot be read as a saved data set: {error}.") from error
+    if isinstance(found, datasets.Dataset):
+        return found, None
+    if unknown := sorted(set(found) - set(_NAMES)):
+        raise ConfigError(f"{path} has parts {unknown}; expected {sorted(_NAMES)}.")
+    split = np.concatenate([np.full(len(part), _NAMES[n]) for n, part in found.items()])
+    return datasets.concatenate_datasets(list(found.values())), split
+
+
+def fingerprints(path: str | Path) -> dict[str, str]:
+    """The fingerprint of each part of a saved data set, which tells its content."""
+    states = {s.relative_to(path).as_posix(): s for s in Path(path).rglob(_STATE)}
+    return {n: json.loads(s.read_text())["_fingerprint"] for n, s in sorted(states.items())}

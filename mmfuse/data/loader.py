@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mmfuse.batch import Batch
-from mmfuse.data.dataset import FusionDataset
+#: What a batch is: rows as ``Batch``, pairs of users and items, or users.
+T = TypeVar("T")
 
 
 class BatchOrder(Sampler[list[int]]):
@@ -50,7 +50,8 @@ class BatchOrder(Sampler[list[int]]):
         """Lightning tells the epoch before each one."""
         self.epoch = epoch
 
-    def _batches(self) -> list[Tensor]:
+    def batches(self) -> list[Tensor]:
+        """The rows of each batch of this process, in this epoch's order."""
         order = self.rows
         if self.shuffle:
             draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -62,7 +63,7 @@ class BatchOrder(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         skip, self.done = self.done, 0
-        for batch in self._batches()[skip:]:
+        for batch in self.batches()[skip:]:
             yield batch.tolist()
 
     def __len__(self) -> int:
@@ -76,19 +77,19 @@ def _whole(batch: Any) -> Any:
     return batch
 
 
-class ResumableLoader(DataLoader[Batch]):
+class ResumableLoader(DataLoader[T]):
     """A DataLoader whose place in the epoch is part of a checkpoint.
 
     Lightning keeps ``state_dict`` of a loader that has one, so a run resumed after step k
     sees the batches that it would have seen.
 
     Args:
-        dataset: the data.
+        dataset: the data, which makes a batch of whatever ``order`` yields.
         order: which rows, in which batches.
         workers: processes that fetch ahead.
     """
 
-    def __init__(self, dataset: FusionDataset, order: BatchOrder, workers: int = 0) -> None:
+    def __init__(self, dataset: Dataset[T], order: BatchOrder, workers: int = 0) -> None:
         super().__init__(
             dataset,
             batch_sampler=order,
@@ -102,7 +103,7 @@ class ResumableLoader(DataLoader[Batch]):
         self.order = order
         self._given = 0
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[T]:  # type: ignore[override]
         self._given = self.order.done
         for batch in super().__iter__():
             self._given += 1
@@ -128,10 +129,10 @@ class InOrder:
         loader: whose batches.
     """
 
-    def __init__(self, loader: ResumableLoader) -> None:
+    def __init__(self, loader: ResumableLoader[Any]) -> None:
         self.loader = loader
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.loader)
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from mmfuse.data.groups import ColumnGroup, Groups
 from mmfuse.data.media_values import sound_array
 from mmfuse.data.modalities import to_column
+from mmfuse.data.npy import NpyData
 from mmfuse.data.npz import NpzData, read_npz
 from mmfuse.data.source import Source, gather, gather_columns
 from mmfuse.data.survival import Survival
@@ -51,6 +52,11 @@ def breast_cancer_blocks(_: Path) -> Source:
 def archive(file: str, modalities: list[str]) -> Read:
     """A NumPy archive with a target ``y``."""
     return lambda folder: NpzData(str(folder / file), modalities, {"y": "y"}).read()
+
+
+def arrays(files: Mapping[str, str]) -> Read:
+    """A NumPy file for each modality, one row a line."""
+    return lambda folder: NpyData({m: str(folder / f) for m, f in files.items()}).read()
 
 
 def wikipedia(folder: Path) -> Source:

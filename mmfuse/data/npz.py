@@ -75,6 +75,10 @@ class NpzData(FusionDataModule):
             groups=None if self.groups is None else _array(arrays, self.groups),
         )
 
+    def ids(self, column: str) -> np.ndarray:
+        """An array that names the rows."""
+        return _array(read_npz(self.path), column)
+
     def settings(self) -> dict[str, Any]:
         """How this data is made; the file is told by a digest of its content."""
         return super().settings() | {"sha256": sha256(self.path)}

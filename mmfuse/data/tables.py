@@ -81,6 +81,11 @@ class TableData(FusionDataModule):
             self.root,
         )
 
+    def ids(self, column: str) -> np.ndarray:
+        """A column that names the rows."""
+        frame = read_table(self.path)
+        return frame[find_columns(column, list(frame.columns), "ids")[0]].to_numpy()
+
     def settings(self) -> dict[str, Any]:
         """How this data is made; the file is told by a digest of its content."""
         return super().settings() | {"sha256": sha256(self.path)}
