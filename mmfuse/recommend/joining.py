@@ -1,0 +1,79 @@
+"""Joining: items of the interactions and rows of the items' data -> one catalogue of items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmfuse.data import FusionDataModule
+from mmfuse.errors import DataError
+from mmfuse.recommend.cleaning import Cleaned
+from mmfuse.recommend.coding import coded, places
+
+Unseen = Literal["keep", "drop"]
+
+
+def row_ids(items: FusionDataModule, rows: int, item_id: str | Sequence[Any] | None) -> np.ndarray:
+    """The id of each row of the items' data.
+
+    Args:
+        items: the data.
+        rows: how many it has.
+        item_id: a column of the source, each row's id, or None for the row's number.
+
+    Raises:
+        DataError: an id that two rows have, an empty one, or another number of ids.
+    """
+    if item_id is None:
+        return np.arange(rows)
+    given = items.ids(item_id) if isinstance(item_id, str) else np.asarray(item_id)
+    if len(given) != rows:
+        raise DataError(
+            f"The items' data have {rows} rows and {len(given)} ids; expected an id a row."
+        )
+    codes, ids = coded(given, "Rows of items")
+    if len(ids) != len(codes):
+        counts = np.bincount(codes)
+        raise DataError(
+            f"{int((counts > 1).sum())} item id(s) name several rows, such as "
+            f"{ids[counts.argmax()]!r}. Give one row an item."
+        )
+    return ids[codes]
+
+
+def join(cleaned: Cleaned, ids: np.ndarray, unseen: Unseen) -> tuple[np.ndarray, Tensor, Tensor]:
+    """All items there are, those of rows without an interaction among them.
+
+    A row whose item lost all its interactions to a rating, a core or a split is no item: it was
+    ruled out, and must not come back as one that nobody has seen.
+
+    Args:
+        cleaned: the interactions.
+        ids: each row's id.
+        unseen: whether rows that no interaction names are items.
+
+    Returns:
+        ids of all items, ascending; the new code of each item of the interactions; each item's
+        row ``(I,)``, -1 for none
+
+    Raises:
+        DataError: no row's id is an item's.
+    """
+    known = cleaned.item_ids
+    found = places(ids, known)
+    if not (found >= 0).any():
+        raise DataError(
+            f"None of {len(ids)} rows of the items' data has the id of an item. Rows are such as "
+            f"{ids[0]!r}, items such as {known[0]!r}. Name the rows' column of ids with item_id."
+        )
+    if unseen == "keep":
+        is_new = (found < 0) & (places(ids, cleaned.left_ids) < 0)
+        everyone = np.union1d(known, ids[is_new])
+    else:
+        everyone = known
+    rows = torch.from_numpy(places(everyone, ids).astype(np.int64))
+    return everyone, torch.from_numpy(places(known, everyone).astype(np.int64)), rows

@@ -1,0 +1,103 @@
+"""Loading: pairs with negatives that depend on seed, epoch and batch alone; blocks of users."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmfuse.data.loader import BatchOrder
+from mmfuse.recommend.batch import RankingBatch
+from mmfuse.recommend.catalogue import ItemCatalogue
+from mmfuse.recommend.negatives import NegativeSampler
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What decides a training batch.
+
+    Args:
+        epoch: the epoch.
+        number: the batch's place among all processes' batches of the epoch.
+        places: ``(B,)`` long, which training pairs.
+    """
+
+    epoch: int
+    number: int
+    places: Tensor
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+class PairOrder(BatchOrder):
+    """The order of ``BatchOrder``, which tells of each batch what its negatives depend on."""
+
+    def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
+        skip, self.done = self.done, 0
+        for at, places in enumerate(self.batches()):
+            if at >= skip:
+                yield Draw(self.epoch, self.rank + at * self.world, places)
+
+
+class RankingDataset(Dataset[RankingBatch]):
+    """Training pairs with negatives, made a batch at a time.
+
+    Args:
+        users: ``(E,)`` long.
+        items: ``(E,)`` long.
+        sampler: draws the negatives.
+        negatives: how many for each pair.
+        seed: of the draws, beside epoch and batch.
+        catalogue: where the items' rows are read, or None if a batch carries none.
+    """
+
+    def __init__(
+        self,
+        users: Tensor,
+        items: Tensor,
+        sampler: NegativeSampler,
+        negatives: int,
+        seed: int,
+        catalogue: ItemCatalogue | None = None,
+    ) -> None:
+        self.users, self.items, self.sampler = users, items, sampler
+        self.negatives, self.seed, self.catalogue = negatives, seed, catalogue
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def __getitem__(self, draw: Draw) -> RankingBatch:
+        return self.__getitems__(draw)
+
+    def __getitems__(self, draw: Draw) -> RankingBatch:
+        """The batch; the same whoever makes it."""
+        users = self.users[draw.places]
+        generator = torch.Generator().manual_seed(_seed(self.seed, draw.epoch, draw.number))
+        negatives = self.sampler.draw(users, self.negatives, generator)
+        batch = RankingBatch(users, self.items[draw.places], negatives)
+        if self.catalogue is None:
+            return batch
+        content = self.catalogue.batch(batch.distinct_items())
+        return RankingBatch(batch.users, batch.items, negatives, content)
+
+
+def _seed(*parts: int) -> int:
+    """One seed of several, neighbours of which have nothing in common."""
+    words = ",".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.blake2b(words, digest_size=8).digest()) >> 1
+
+
+class UserDataset(Dataset[Tensor]):
+    """Users as blocks of their codes ``(n,)``."""
+
+    def __getitem__(self, user: int) -> Tensor:
+        return torch.tensor([user])
+
+    def __getitems__(self, users: Sequence[int]) -> Tensor:
+        """A block."""
+        return torch.tensor(users)
