@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from mmfuse.errors import DataError
-from mmfuse.recommend.cores import core
 from mmfuse.recommend.coding import coded
+from mmfuse.recommend.cores import core
 from mmfuse.recommend.sources.base import RawInteractions
 from mmfuse.recommend.splits.base import Pairs
 from mmfuse.store import SPLITS
