@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from mmfuse import checkpoint
 from mmfuse.errors import CheckpointError, ConfigError, DataError
 from mmfuse.recommend.explanation import Contributor, ItemParts
-from mmfuse.recommend.ids import Ids
+from mmfuse.recommend.known_ids import Ids
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.ranking import TopItems, dot, top_items
 from mmfuse.recorded import describe, rebuild

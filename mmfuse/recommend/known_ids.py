@@ -1,4 +1,4 @@
-"""Ids: the raw id of each code, and the code of each raw id."""
+"""Known ids: the raw id of each code that a recommender knows, and the code of each raw id."""
 
 from __future__ import annotations
 

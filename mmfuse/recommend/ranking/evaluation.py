@@ -1,0 +1,124 @@
+"""Evaluation: every user's metrics, overall, on slices, and besides accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mmfuse.recommend.lists import ItemLists
+from mmfuse.recommend.ranking.exposure import Exposure
+from mmfuse.recommend.ranking.metrics import ranking_metrics
+from mmfuse.recommend.ranking.slices import restricted
+from mmfuse.recommend.ranking.top import Scoring, top_items
+
+#: Where rankings are measured unless a caller says otherwise.
+KS = (5, 10, 20, 50)
+#: Users whose metrics are computed together.
+_TOGETHER = 8192
+
+
+@dataclass(frozen=True)
+class RankingEvaluation:
+    """What a ranking of all items is worth.
+
+    Args:
+        codes: ``(n,)`` long, the users that were ranked for.
+        per_user: each metric of each of them, ``(n,)`` float64; NaN for who had nothing to find.
+        sliced: for each slice of items likewise, relevant items of the slice alone counting.
+        exposure: of the first ``k`` items of every list.
+        k: the largest of the ks.
+    """
+
+    codes: Tensor
+    per_user: Mapping[str, Tensor]
+    sliced: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    exposure: Exposure | None = None
+    k: int = max(KS)
+
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the users that have something to find."""
+        return {name: values.nanmean().item() for name, values in self.per_user.items()}
+
+    def means_of_items(self) -> dict[str, dict[str, float]]:
+        """For each slice of items the means, and ``users``, over how many they go."""
+        found = {}
+        for name, metrics in self.sliced.items():
+            means = {metric: values.nanmean().item() for metric, values in metrics.items()}
+            found[name] = {**means, "users": _counted(metrics)}
+        return found
+
+    def means_of_users(self, slices: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
+        """The means for some users alone, and ``users``, over how many they go.
+
+        Args:
+            slices: ``(U,)`` bool each.
+        """
+        found = {}
+        for name, which in slices.items():
+            here = which[self.codes]
+            metrics = {metric: values[here] for metric, values in self.per_user.items()}
+            means = {metric: values.nanmean().item() for metric, values in metrics.items()}
+            found[name] = {**means, "users": _counted(metrics)}
+        return found
+
+
+def _counted(metrics: Mapping[str, Tensor]) -> float:
+    return float((~next(iter(metrics.values())).isnan()).sum())
+
+
+@torch.no_grad()
+def evaluate_ranking(
+    users: Tensor,
+    items: Tensor,
+    score: Scoring,
+    relevant: ItemLists,
+    seen: ItemLists | None = None,
+    codes: Tensor | None = None,
+    ks: Sequence[int] = KS,
+    slices: Mapping[str, Tensor] | None = None,
+) -> RankingEvaluation:
+    """Ranks all items for each user and measures what comes first.
+
+    Args:
+        users: ``(U, D)`` vectors of every user.
+        items: ``(I, D)`` vectors of every item.
+        score: as ``top_items``.
+        relevant: what each user should be recommended, such as the pairs of a split.
+        seen: what is left out of each user's ranking: the pairs of training, and for the test
+            those of validation too.
+        codes: ``(n,)`` long, the users; None for those with something to find.
+        ks: where to measure.
+        slices: kinds of items, ``(I,)`` bool each, to measure apart. All items are ranked; of the
+            relevant ones those of the slice alone count.
+
+    Raises:
+        ConfigError, DataError: as ``top_items`` and ``ranking_metrics``.
+
+    Example:
+        >>> from mmfuse.recommend.ranking import dot
+        >>> relevant = ItemLists.of(torch.tensor([0, 1]), torch.tensor([0, 0]), 2, 3)
+        >>> items = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+        >>> found = evaluate_ranking(torch.eye(2), items, dot, relevant, ks=[1, 3])
+        >>> found.means()["recall_at_1"], found.means()["recall_at_3"]
+        (0.5, 1.0)
+    """
+    if codes is None:
+        codes = relevant.sizes().nonzero().squeeze(1)
+    kinds = {name: restricted(relevant, which) for name, which in (slices or {}).items()}
+    k = max(ks)
+    shown = Exposure.of(codes.new_empty(0, k), len(items))
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in ("", *kinds)}
+    for some in codes.split(_TOGETHER):
+        top = top_items(users[some], items, score, k, seen, some).items
+        shown += Exposure.of(top, len(items))
+        for name, wanted in {"": relevant, **kinds}.items():
+            parts[name].append(ranking_metrics(top, wanted, some, ks))
+    joined = {
+        name: {m: torch.cat([part[m] for part in found]) for m in found[0]}
+        for name, found in parts.items()
+    }
+    overall = joined.pop("")
+    return RankingEvaluation(codes, overall, joined, shown, k)
