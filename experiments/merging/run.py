@@ -27,7 +27,7 @@ from mmfuse.missing import MCAR, LabelMNAR, Missingness
 from mmfuse.robustness import Condition
 from mmfuse.robustness.passes import predict_under
 
-SETS = ("digits_quadrants",)
+SETS = ("digits_quadrants", "handwritten")
 START, TUNE = 5, 10
 UPPER, LOWER = [5, 6, 7, 8, 9], [0, 1, 2, 3, 4]
 MODELS = 4
