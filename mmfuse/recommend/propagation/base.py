@@ -1,0 +1,129 @@
+"""The propagation contract: vectors of all users and items -> the same, by way of graphs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from torch import Tensor, nn
+
+from mmfuse.errors import ConfigError
+from mmfuse.recommend.lists import ItemLists
+from mmfuse.recorded import Recorded
+
+#: Vectors of users (U, D) and of items (I, D); None for a side that a propagation leaves alone.
+Sides = tuple[Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class GraphData:
+    """All that a propagation may look at when it builds its graphs.
+
+    Args:
+        train: each user's items, of training alone.
+        features: for each modality of the items ``(I, w_m)``, as the data has them.
+        present: for each modality ``(I,)`` bool.
+        seed: of what is drawn.
+    """
+
+    train: ItemLists
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
+    seed: int = 0
+
+
+class Propagation(nn.Module, Recorded, ABC):
+    """Base of all that passes vectors along graphs.
+
+    Built from plain options; the graphs come with ``build``, when the data is known, and are part
+    of a checkpoint, which needs no data to go on.
+    """
+
+    def build(self, data: GraphData) -> None:
+        """Makes the graphs, once, before training.
+
+        Raises:
+            ConfigError: the data lacks what the graphs are made of.
+        """
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told before each epoch of training, for what is drawn anew."""
+
+    @abstractmethod
+    def forward(self, users: Tensor, items: Tensor) -> Sides:
+        """Passes the vectors along.
+
+        Shape:
+            users (U, D), items (I, D) -> the same, or None for a side that is left alone
+        """
+
+
+class _Several(Propagation):
+    """What a chain and a sum share: parts that are built and told of epochs together."""
+
+    def __init__(self, parts: Sequence[Propagation]) -> None:
+        super().__init__()
+        if not parts:
+            raise ConfigError(f"{type(self).__name__} has no parts. Name one propagation or more.")
+        self.parts = nn.ModuleList(parts)
+
+    def _each(self) -> list[Propagation]:
+        return cast(list[Propagation], list(self.parts))
+
+    def build(self, data: GraphData) -> None:
+        """Builds every part."""
+        for part in self._each():
+            part.build(data)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tells every part."""
+        for part in self._each():
+            part.start_epoch(epoch)
+
+
+class Chain(_Several):
+    """One propagation after the other.
+
+    Args:
+        parts: in this order.
+
+    Raises:
+        ConfigError: no part.
+    """
+
+    def __init__(self, parts: Sequence[Propagation]) -> None:
+        super().__init__(parts)
+
+    def forward(self, users: Tensor, items: Tensor) -> Sides:
+        """What the last part makes of what the others made."""
+        for part in self._each():
+            new_users, new_items = part(users, items)
+            users = users if new_users is None else new_users
+            items = items if new_items is None else new_items
+        return users, items
+
+
+class SumOf(_Several):
+    """The sum of what several propagations make of the same vectors.
+
+    Args:
+        parts: those to add up; one that leaves a side alone adds nothing to it.
+
+    Raises:
+        ConfigError: no part.
+    """
+
+    def __init__(self, parts: Sequence[Propagation]) -> None:
+        super().__init__(parts)
+
+    def forward(self, users: Tensor, items: Tensor) -> Sides:
+        """Adds up, side by side."""
+        made = [part(users, items) for part in self._each()]
+        return _total([m[0] for m in made]), _total([m[1] for m in made])
+
+
+def _total(parts: Sequence[Tensor | None]) -> Tensor | None:
+    there = [p for p in parts if p is not None]
+    return sum(there[1:], there[0]) if there else None
