@@ -146,20 +146,20 @@ def _time(values: np.ndarray | None) -> np.ndarray | None:
     """Whole numbers, or float64; dates as seconds since 1970."""
     if values is None:
         return None
-    values = np.asarray(values)
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    if values.dtype.kind != "f":
-        try:
-            dates = pd.to_datetime(pd.Series(values), utc=True)
-        except (ValueError, TypeError) as error:
-            raise DataError(
-                f"Times are neither numbers nor dates: {error}. Name the column of times."
-            ) from error
-        seconds = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds()
-        values = seconds.to_numpy()
     _known("time", values)
-    return values.astype(np.float64)
+    column = pd.Series(values.tolist() if values.dtype == object else values)
+    if pd.api.types.is_integer_dtype(column):
+        return column.to_numpy(np.int64)
+    if pd.api.types.is_float_dtype(column):
+        return column.to_numpy(np.float64)
+    try:
+        dates = pd.to_datetime(column, utc=True, format="ISO8601")
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"Times are neither numbers nor dates such as 2024-03-01 12:30: {error}. Name the "
+            "column of times, or write its dates so."
+        ) from error
+    return np.asarray((dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds(), dtype=np.float64)
 
 
 def _rating(values: np.ndarray | None, rating_from: float | None) -> np.ndarray | None:
@@ -170,16 +170,15 @@ def _rating(values: np.ndarray | None, rating_from: float | None) -> np.ndarray 
                 "ratings, or leave rating_from out."
             )
         return None
+    _known("rating", values)
     try:
-        found = np.asarray(values).astype(np.float32)
+        return values.astype(np.float32)
     except (ValueError, TypeError) as error:
         raise DataError(f"Ratings are not numbers: {error}. Name the column of ratings.") from error
-    _known("rating", found)
-    return found
 
 
 def _known(name: str, values: np.ndarray) -> None:
-    unknown = ~np.isfinite(values)
+    unknown = np.asarray(pd.isna(values))
     if unknown.any():
         raise DataError(
             f"{int(unknown.sum())} interaction(s) have no {name}, the first is row "

@@ -40,7 +40,7 @@ def row_ids(items: FusionDataModule, rows: int, item_id: str | Sequence[Any] | N
         counts = np.bincount(codes)
         raise DataError(
             f"{int((counts > 1).sum())} item id(s) name several rows, such as "
-            f"{ids[counts.argmax()]!r}. Give one row an item."
+            f"{ids[counts.argmax()].item()!r}. Give one row an item."
         )
     return ids[codes]
 
@@ -68,7 +68,7 @@ def join(cleaned: Cleaned, ids: np.ndarray, unseen: Unseen) -> tuple[np.ndarray,
     if not (found >= 0).any():
         raise DataError(
             f"None of {len(ids)} rows of the items' data has the id of an item. Rows are such as "
-            f"{ids[0]!r}, items such as {known[0]!r}. Name the rows' column of ids with item_id."
+            f"{ids[0].item()!r}, items such as {known[0].item()!r}. Name the rows' column of ids with item_id."
         )
     if unseen == "keep":
         is_new = (found < 0) & (places(ids, cleaned.left_ids) < 0)

@@ -119,7 +119,7 @@ def sampler_of(
         user = int(stuck[0])
         raise DataError(
             f"{len(stuck)} user(s) have taken every item that could be a negative, such as user "
-            f"{interactions.user_ids[user]!r} with {int(taken.sizes()[user])} of "
+            f"{interactions.user_ids[user].item()!r} with {int(taken.sizes()[user])} of "
             f"{interactions.item_count} items. Leave such users out of the source, or give it "
             "the items that no one has taken."
         )
