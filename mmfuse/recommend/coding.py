@@ -66,7 +66,8 @@ def places(wanted: np.ndarray, known: np.ndarray) -> np.ndarray:
     """
     if len(wanted) and len(known) and wanted.dtype.kind != known.dtype.kind:
         raise DataError(
-            f"Ids such as {wanted[0].item()!r} are looked for among ids such as {known[0].item()!r}: strings on "
-            "one side, numbers on the other. Give both the same form."
+            f"Ids such as {wanted[0].item()!r} are looked for among ids such as "
+            f"{known[0].item()!r}: strings on one side, numbers on the other. Give both the same "
+            "form."
         )
     return np.asarray(pd.Index(known).get_indexer(pd.Index(wanted)))

@@ -68,7 +68,8 @@ def join(cleaned: Cleaned, ids: np.ndarray, unseen: Unseen) -> tuple[np.ndarray,
     if not (found >= 0).any():
         raise DataError(
             f"None of {len(ids)} rows of the items' data has the id of an item. Rows are such as "
-            f"{ids[0].item()!r}, items such as {known[0].item()!r}. Name the rows' column of ids with item_id."
+            f"{ids[0].item()!r}, items such as {known[0].item()!r}. Name the rows' column of ids "
+            "with item_id."
         )
     if unseen == "keep":
         is_new = (found < 0) & (places(ids, cleaned.left_ids) < 0)
