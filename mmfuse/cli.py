@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Sequence
 
@@ -20,6 +21,7 @@ Commands:
   predict     write a checkpoint's predictions to a Parquet file
   extract     write features to files that other tools read
   search      find the rows of features that are nearest to a text, a file or a row
+  recommend   rank items for users with a trained recommender
   bind        bring several frozen embedding spaces into one
   robustness  report what happens when modalities are absent
   retrieve    measure how modalities in one space find each other
@@ -27,12 +29,19 @@ Commands:
   merge       average checkpoints of one architecture, or join blocks of several modalities
   list        list known components: encoders, fusion, objectives, missing, data, binding
 
-All but search, bind and list take the same configuration; merge reads its data alone.
+All but search, recommend, bind and list take the same configuration; merge reads its data alone.
 For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
 
 _COMMANDS = ("fit", "validate", "test", "predict", "extract", "robustness", "retrieve", "compare")
+#: Commands that are not the Trainer's, and where they are.
+_APART = {
+    "search": "mmfuse.features.search_cli",
+    "recommend": "mmfuse.recommend.cli",
+    "bind": "mmfuse.binding.cli",
+    "merge": "mmfuse.merging.cli",
+}
 _GO_ON = {
     "fit": "To go on, give the same command with --ckpt_path last",
     "extract": "The same command goes on where it stopped.",
@@ -61,24 +70,12 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         if words[0] == "list":
             return _list(words[1:])
-        if words[0] == "search":
-            from mmfuse.features.search_cli import run as search
-
-            return search(words[1:])
-        if words[0] == "bind":
-            from mmfuse.binding.cli import run as bind
-
-            return bind(words[1:])
-        if words[0] == "merge":
-            from mmfuse.merging.cli import run as merge
-
-            return merge(words[1:])
+        if words[0] in _APART:
+            return _run(_APART[words[0]], words[1:])
         if words[0] == "retrieve" and _asks_for_features(words[1:]):
-            from mmfuse.retrieval.cli import run as retrieve
-
-            return retrieve(words[1:])
+            return _run("mmfuse.retrieval.cli", words[1:])
         if words[0] not in _COMMANDS:
-            known = (*_COMMANDS, "search", "bind", "merge", "list")
+            known = (*_COMMANDS, *_APART, "list")
             return _fail(_unknown("command", words[0], known))
         from mmfuse.lightning_cli import run
 
@@ -112,12 +109,15 @@ def _unknown(what: str, found: str, known: Sequence[str]) -> str:
     return f"Unknown {what} {found!r}.{hint} Known: {', '.join(known)}."
 
 
+def _run(module: str, words: Sequence[str]) -> int:
+    status: int = importlib.import_module(module).run(words)
+    return status
+
+
 def _list(words: Sequence[str]) -> int:
     kind = words[0] if words else ""
     if kind not in _LISTS:
         return _fail(_unknown("list", kind, tuple(_LISTS)))
-    import importlib
-
     from rich.console import Console
     from rich.table import Table
 

@@ -52,7 +52,17 @@ MAY_IMPORT = {
     "data": FOUNDATIONS | {"missing"},
     # Not tasks: the task of recommendation stands on it.
     "recommend": FOUNDATIONS
-    | {"checkpoint", "data", "encoder", "features", "fusion", "missing", "model", "objectives"},
+    | {
+        "checkpoint",
+        "data",
+        "encoder",
+        "features",
+        "fusion",
+        "missing",
+        "model",
+        "objectives",
+        "parser",
+    },
 }
 #: What a package of encoders needs to know of mmfuse.
 FOR_ENCODERS = {

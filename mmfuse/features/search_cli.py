@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +15,7 @@ from mmfuse.features.feature_index import BACKENDS, FeatureIndex, index
 from mmfuse.features.labels import labels_of
 from mmfuse.features.neighbours import METRICS, Neighbours
 from mmfuse.features.query import FUSED, embed, extractor_for, share_a_space
+from mmfuse.parser import Parser
 from mmfuse.store import FeatureFolder
 
 _DESCRIPTION = """\
@@ -23,13 +24,8 @@ encoded by the encoder that made the features: a pretrained one is found again b
 features say of it, a trained one needs --ckpt_path."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}. For the options: {self.prog} --help")
-
-
-def _parser() -> _Parser:
-    parser = _Parser("mmfuse search", description=_DESCRIPTION)
+def _parser() -> Parser:
+    parser = Parser("mmfuse search", description=_DESCRIPTION)
     parser.add_argument("text", nargs="?", help='what to look for, such as "a yellow star"')
     parser.add_argument("--features", required=True, metavar="FOLDER", help="what extract wrote")
     parser.add_argument("--row", type=int, help="look for what is near this row")

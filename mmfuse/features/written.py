@@ -40,7 +40,7 @@ def write(
     Args:
         out: the folder.
         columns: for each column ``(N, D)``, or a list of N vectors with None where a row has
-            none.
+            none, or ``Vectors``.
         rows: ``(N,)`` whole numbers that name the rows, by which folders are joined; 0 to N - 1
             by default.
         split: ``train``, ``val`` or ``test``, of all rows or of each; None for none.
@@ -129,6 +129,8 @@ def _check(format: str, dtype: str, shard_rows: int) -> None:
 
 
 def _vectors(name: str, values: Any) -> Vectors:
+    if isinstance(values, Vectors):
+        return values.to(torch.float32)
     if isinstance(values, list | tuple):
         present = torch.tensor([v is not None for v in values], dtype=torch.bool)
         kept = [v for v in values if v is not None]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from mmfuse.errors import ConfigError
+from mmfuse.parser import Parser
 from mmfuse.retrieval import report
 from mmfuse.retrieval.directions import every_direction
 from mmfuse.retrieval.stored import read_columns
@@ -19,13 +17,8 @@ give --config and --ckpt_path in place of --features; the options: mmfuse retrie
 FILE.yaml --help."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}. For the options: {self.prog} --help")
-
-
-def _parser() -> _Parser:
-    parser = _Parser("mmfuse retrieve", description=DESCRIPTION)
+def _parser() -> Parser:
+    parser = Parser("mmfuse retrieve", description=DESCRIPTION)
     parser.add_argument("--features", required=True, metavar="FOLDER", help="what extract wrote")
     parser.add_argument(
         "--columns", nargs="+", metavar="NAME", help="the columns (all modalities' vectors)"

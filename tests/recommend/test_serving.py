@@ -138,8 +138,8 @@ def test_shares_of_the_parts_add_up_to_the_score():
     found = recommender_of(parts=True)
     table = found.recommend(k=2)
     shares = found.explain(table["user"], table["item"])
-    assert list(shares) == ["user", "item", "id", "image"]
-    np.testing.assert_allclose(shares["id"] + shares["image"], table["score"], rtol=1e-4)
+    assert list(shares) == ["user", "item", "from_id", "from_image"]
+    np.testing.assert_allclose(shares["from_id"] + shares["from_image"], table["score"], rtol=1e-4)
 
 
 def test_what_holds_no_parts_explains_nothing():
