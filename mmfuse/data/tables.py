@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from mmfuse.data.datamodule import FusionDataModule
 from mmfuse.data.groups import (
@@ -83,26 +84,29 @@ class TableData(FusionDataModule):
 
     def ids(self, column: str) -> np.ndarray:
         """A column that names the rows."""
-        frame = read_table(self.path)
-        return frame[find_columns(column, list(frame.columns), "ids")[0]].to_numpy()
+        return read_table(self.path, [column]).iloc[:, 0].to_numpy()
 
     def settings(self) -> dict[str, Any]:
         """How this data is made; the file is told by a digest of its content."""
         return super().settings() | {"sha256": sha256(self.path)}
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A table file as a DataFrame.
+
+    Args:
+        path: a ``.csv``, ``.tsv`` or ``.parquet`` file.
+        columns: those to read; None for all.
 
     Raises:
         MissingFileError: there is none.
-        DataError: it cannot be read.
+        DataError: it cannot be read, or lacks a column.
     """
     path = Path(path)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
-        ".parquet": pd.read_parquet,
+        ".csv": lambda file: _read_csv(file, ",", columns),
+        ".tsv": lambda file: _read_csv(file, "\t", columns),
+        ".parquet": lambda file: _read_parquet(file, columns),
     }
     kind = path.suffix
     if kind == ".gz" and path.with_suffix("").suffix in (".csv", ".tsv"):
@@ -115,10 +119,26 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise MissingFileError(f"There is no table at {path}. Check the path.")
     try:
         return readers[kind](path)
+    except DataError:
+        raise
     except Exception as error:  # damaged bytes raise whatever their reader trips over
         raise DataError(
             f"{path} cannot be read: {str(error).strip()}. Is the file whole?"
         ) from error
+
+
+def _read_csv(file: Path, separator: str, columns: Sequence[str] | None) -> pd.DataFrame:
+    if columns is None:
+        return pd.read_csv(file, sep=separator)
+    known = list(pd.read_csv(file, sep=separator, nrows=0).columns)
+    return pd.read_csv(file, sep=separator, usecols=find_columns(columns, known, str(file)))
+
+
+def _read_parquet(file: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    if columns is None:
+        return pd.read_parquet(file)
+    known = pq.read_schema(file).names
+    return pd.read_parquet(file, columns=find_columns(columns, known, str(file)))
 
 
 def source_from_frame(

@@ -89,11 +89,14 @@ class ItemCatalogue:
         """Items as a multimodal batch, whose ``index`` is their codes.
 
         Args:
-            items: ``(n,)`` long codes; None for all.
+            items: ``(n,)`` long codes, on any device; None for all.
             split: whose simulated absence applies.
             missing: another simulator, or None for natural gaps alone.
+
+        Returns:
+            the items, on the CPU
         """
-        codes = torch.arange(len(self)) if items is None else items
+        codes = torch.arange(len(self)) if items is None else items.cpu()
         if not self.resident:
             made = self._dataset(split) if missing == "own" else self.rows.dataset(split, missing)
             return self._fetch(made, codes)

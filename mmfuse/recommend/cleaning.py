@@ -53,8 +53,9 @@ def clean(
 ) -> Cleaned:
     """Codes the ids, merges repeats, keeps the core.
 
-    Of a pair that occurs several times the earliest time stays, and the split that comes first
-    in train, val, test: what a user took in training is not to be found again.
+    Of a pair that occurs several times the earliest time stays, the first row's rating, and the
+    split that comes first in train, val, test: what a user took in training is not to be found
+    again.
 
     Args:
         raw: rows of the source.
@@ -81,65 +82,59 @@ def clean(
         counts["below_rating"] = int((stays & is_low).sum())
         stays &= ~is_low
     rows = np.flatnonzero(stays)
-    first, earliest, clashes = _distinct(users[rows], items[rows], time, given, rows)
+    home, first = _distinct(users[rows] * max(len(item_ids), 1) + items[rows], rows)
     counts["repeats"] = len(rows) - len(first)
     if given is not None:
-        counts["in_two_splits"] = clashes
-    kept = core(
-        torch.from_numpy(users[first]), torch.from_numpy(items[first]), user_core, item_core
-    )
+        latest = _joined(np.maximum, given[rows], home, len(first))
+        given = _joined(np.minimum, given[rows], home, len(first))
+        counts["in_two_splits"] = int((latest > given).sum())
+    if time is not None:
+        time = _joined(np.minimum, time[rows], home, len(first))
+    users, items = users[first], items[first]
+    kept = core(torch.from_numpy(users), torch.from_numpy(items), user_core, item_core).numpy()
     counts["outside_core"] = int((~kept).sum())
-    first = first[kept.numpy()]
-    if not len(first):
+    if not kept.any():
         raise DataError(
             f"No interaction is left of {len(raw)} ({counts}). Lower rating_from, user_core or "
             "item_core, or check the source."
         )
-    user_left, user = np.unique(users[first], return_inverse=True)
-    item_left, item = np.unique(items[first], return_inverse=True)
+    user, user_left = _anew(users[kept], len(user_ids))
+    item, item_left = _anew(items[kept], len(item_ids))
     pairs = Pairs(
         torch.from_numpy(user),
         torch.from_numpy(item),
         len(user_left),
         len(item_left),
-        None if earliest is None else torch.from_numpy(earliest[kept.numpy()]),
-        None if given is None else torch.from_numpy(given[first]),
-        None if rating is None else torch.from_numpy(rating[first]),
+        None if time is None else torch.from_numpy(time[kept]),
+        None if given is None else torch.from_numpy(given[kept]),
+        None if rating is None else torch.from_numpy(rating[first][kept]),
     )
     left = np.setdiff1d(np.arange(len(item_ids)), item_left)
     return Cleaned(pairs, user_ids[user_left], item_ids[item_left], item_ids[left], counts)
 
 
-def _distinct(
-    users: np.ndarray,
-    items: np.ndarray,
-    time: np.ndarray | None,
-    given: np.ndarray | None,
-    rows: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray | None, int]:
-    """The row that stands for each distinct pair in the source's order, its earliest time.
+def _distinct(keys: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which distinct key each row has, and the first row of each, in the source's order."""
+    home, distinct = pd.factorize(keys)
+    first = np.empty(len(distinct), dtype=np.int64)
+    first[home[::-1]] = rows[::-1]  # of several values for one place the last one stays
+    return home, first
 
-    And how many pairs occur in two splits.
-    """
-    keys: list[np.ndarray] = [items, users]
-    if time is not None:
-        keys.insert(0, time[rows])
-    if given is not None:
-        keys.insert(-2, given[rows])
-    order = np.lexsort(keys)  # stable: of equals the source's first row leads
-    users, items = users[order], items[order]
-    leads = np.ones(len(order), dtype=bool)
-    leads[1:] = (users[1:] != users[:-1]) | (items[1:] != items[:-1])
-    starts = np.flatnonzero(leads)
-    first = rows[order[starts]]
-    clashes, earliest = 0, None
-    if given is not None and len(starts):
-        sorted_given = given[rows][order]
-        clashes = int((np.maximum.reduceat(sorted_given, starts) > sorted_given[starts]).sum())
-    if time is not None:
-        earliest = np.minimum.reduceat(time[rows][order], starts) if len(starts) else time[:0]
-    back = np.argsort(first, kind="stable")
-    return first[back], None if earliest is None else earliest[back], clashes
+
+def _joined(choose: np.ufunc, values: np.ndarray, home: np.ndarray, count: int) -> np.ndarray:
+    """The smallest, or the largest, value of the rows of each home."""
+    found = np.empty(count, dtype=values.dtype)
+    found[home] = values
+    choose.at(found, home, values)
+    return found
+
+
+def _anew(codes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes without gaps, in the same order, and the old code of each."""
+    left = np.flatnonzero(np.bincount(codes, minlength=count))
+    place = np.zeros(count, dtype=np.int64)
+    place[left] = np.arange(len(left))
+    return place[codes], left
 
 
 def _time(values: np.ndarray | None) -> np.ndarray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,9 @@ from torch import Tensor
 
 from mmfuse.data import FusionDataModule
 from mmfuse.data.source import Source
+
+#: What of the data's own options holds for its items.
+_TAKEN = ("cached", "missing", "on_error", "only", "seed", "test_missing")
 
 
 class ItemRows(FusionDataModule):
@@ -28,10 +30,11 @@ class ItemRows(FusionDataModule):
     """
 
     def __init__(self, inner: FusionDataModule, source: Source, popularity: Tensor) -> None:
-        base = inspect.signature(FusionDataModule).parameters
-        given = {k: v for k, v in inner._arguments.items() if k in base}
+        super().__init__()
+        for name in _TAKEN:
+            setattr(self, name, getattr(inner, name))
         # Items with the same content are items all the same.
-        super().__init__(**{**given, "val": 0.0, "test": 0.0, "on_duplicates": "allow"})
+        self._options = replace(inner._options, val=0.0, test=0.0, on_duplicates="allow")
         self.inner, self.source, self.popularity = inner, source, popularity
 
     def read(self) -> Source:

@@ -62,6 +62,13 @@ def test_statistics_are_those_of_items_in_training() -> None:
     assert spec["text"].mean == (1.5,)
 
 
+def test_options_of_the_items_data_hold() -> None:
+    assert not make(arrays(standardise=False)).spec.modalities["image"].mean
+    scaled = make(arrays(scale="range")).spec.modalities["image"]
+    assert (scaled.mean, scaled.std) == ((1, 2), (4, 4))
+    assert list(make(arrays(only=["text"])).spec.modalities) == ["text"]
+
+
 def test_items_in_training_are_counted() -> None:
     counts = make().counts
     assert (counts["items"], counts["items_without_training"]) == (7, 3)

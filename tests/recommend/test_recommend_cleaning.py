@@ -71,17 +71,18 @@ def test_strings_are_not_looked_for_among_numbers() -> None:
 
 
 def test_of_repeats_the_earliest_time_stays() -> None:
-    found = cleaned([1, 1, 2, 1], [5, 6, 5, 5], time=[30, 20, 10, 5])
+    found = cleaned([1, 1, 2, 1], [5, 6, 5, 5], time=[30, 20, 10, 5], rating=[4, 3, 2, 1])
     assert found.counts["repeats"] == 1
     pairs = found.pairs
-    rows = sorted(zip(pairs.user.tolist(), pairs.item.tolist(), pairs.time.tolist(), strict=True))
-    assert rows == [(0, 0, 5), (0, 1, 20), (1, 0, 10)]
+    columns = (pairs.user, pairs.item, pairs.time, pairs.rating)
+    rows = list(zip(*(c.tolist() for c in columns), strict=True))
+    assert rows == [(0, 0, 5, 4), (0, 1, 20, 3), (1, 0, 10, 2)]
 
 
 def test_a_pair_in_two_splits_trains_with_the_earliest_time() -> None:
     found = cleaned([1, 1, 1], [5, 6, 5], True, time=[1, 2, 3], split=["test", "val", "train"])
-    assert found.pairs.given.tolist() == [1, 0]
-    assert found.pairs.time.tolist() == [2, 1]
+    assert found.pairs.given.tolist() == [0, 1]
+    assert found.pairs.time.tolist() == [1, 2]
     assert (found.counts["repeats"], found.counts["in_two_splits"]) == (1, 1)
 
 

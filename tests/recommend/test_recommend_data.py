@@ -255,15 +255,15 @@ def test_yaml_names_source_items_and_split(tmp_path: Path) -> None:
           class_path: mmfuse.recommend.RecommendationData
           init_args:
             source:
-              class_path: mmfuse.recommend.InteractionTable
+              class_path: InteractionTable
               init_args: {{path: {tmp_path / "taken.csv"}, user: u, item: i, time: t}}
             items:
-              class_path: mmfuse.data.NpyData
+              class_path: NpyData
               init_args:
                 files: {{image: {tmp_path / "image.npy"}}}
-                missing: {{class_path: mmfuse.missing.MCAR, init_args: {{rate: 0.5}}}}
+                missing: {{class_path: MCAR, init_args: {{rate: 0.5}}}}
             split:
-              class_path: mmfuse.recommend.UserTimeSplit
+              class_path: UserTimeSplit
               init_args: {{val: 0.2, test: 0.2}}
             user_core: 5
         """

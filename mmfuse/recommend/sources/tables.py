@@ -40,13 +40,14 @@ class InteractionTable(InteractionSource):
         }
 
     def read(self) -> RawInteractions:
-        """Reads the file.
+        """Reads these columns of the file.
 
         Raises:
             MissingFileError: there is none.
             DataError: it is corrupt, or lacks a column.
         """
-        return RawInteractions.of_frame(read_table(self.path), self.columns)
+        wanted = [name for name in self.columns.values() if name is not None]
+        return RawInteractions.of_frame(read_table(self.path, wanted), self.columns)
 
     def settings(self) -> dict[str, Any]:
         """How this is read; the file is told by a digest of its content."""

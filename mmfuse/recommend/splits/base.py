@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +88,8 @@ def last_of_each(user: Tensor, key: Tensor, val: Tensor, test: Tensor) -> Tensor
     Returns:
         ``(E,)`` long splits
     """
-    order = torch.from_numpy(np.lexsort((key.numpy(), user.numpy())))
+    order = torch.argsort(key, stable=True)
+    order = order[torch.argsort(user[order], stable=True)]
     owner = user[order]
     ends = torch.bincount(user, minlength=len(val)).cumsum(0)
     from_end = ends[owner] - 1 - torch.arange(len(user))
