@@ -133,3 +133,28 @@ def test_the_item_graph_blends_what_an_item_has():
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-6)
     assert not found[3].any()
     torch.testing.assert_close(found[2].sum(), torch.tensor(1.0).double(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_goes_forth_and_back(dtype):
+    matrix = user_item_graph(lists())
+    x = torch.randn(9, 4).to(dtype).requires_grad_()
+    made = matrix(x)
+    made.sum().backward()
+    assert made.dtype == x.grad.dtype == dtype
+    expected = full(matrix).float()
+    torch.testing.assert_close(made.float(), expected @ x.float(), atol=0.02, rtol=0.02)
+    torch.testing.assert_close(x.grad.float()[:, 0], expected.sum(0), atol=0.02, rtol=0.02)
+
+
+def test_a_graph_first_used_in_evaluation_can_be_trained_along():
+    matrix, x = user_item_graph(lists()), torch.randn(9, 4, requires_grad=True)
+    with torch.inference_mode():
+        matrix(x)
+    matrix(x).sum().backward()
+    torch.testing.assert_close(x.grad[:, 0], full(matrix).float().sum(0))
+
+
+def test_views_that_are_not_contiguous_are_read_right():
+    matrix, x = user_item_graph(lists()), torch.randn(4, 9)
+    assert torch.equal(matrix(x.T), matrix(x.T.contiguous()))
