@@ -23,6 +23,14 @@ def dense(train):
     return matrix
 
 
+def full(matrix):
+    """A sparse matrix written out, float64."""
+    found = torch.zeros(matrix.shape, dtype=torch.float64)
+    rows, columns, values = matrix.entries()
+    found[rows, columns] = values.double()
+    return found
+
+
 def graph_data(seed=0):
     """Two modalities; item 2 lacks the image, item 3 both."""
     draw = torch.Generator().manual_seed(seed)

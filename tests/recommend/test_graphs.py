@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graphs_small import dense, graph_data, lists
+from graphs_small import dense, full, graph_data, lists
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cosine_similarity
@@ -12,18 +12,11 @@ from torch.nn.functional import cosine_similarity
 from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.recommend.graphs import (
     SparseMatrix,
-    item_graph,
     nearest,
     sampled_edges,
+    similarity_graph,
     user_item_graph,
 )
-
-
-def full(matrix):
-    found = torch.zeros(matrix.shape, dtype=torch.float64)
-    rows, columns, values = matrix.entries()
-    found[rows, columns] = values.double()
-    return found
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 20), st.integers(0, 99))
@@ -123,7 +116,7 @@ def test_more_neighbours_than_items_are_all_of_them_and_no_item_is_no_edge():
 
 def test_the_item_graph_blends_what_an_item_has():
     data, weights = graph_data(), {"image": 0.25, "text": 0.75}
-    found = full(item_graph(data.features, data.present, 3, weights))
+    found = full(similarity_graph(data.features, data.present, 3, weights))
     expected = torch.zeros(9, 9, dtype=torch.float64)
     for m, w in weights.items():
         source, target, _ = nearest(data.features[m], data.present[m], 3)

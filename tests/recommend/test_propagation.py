@@ -109,7 +109,7 @@ def test_a_checkpoint_brings_the_graphs():
         (lambda: Chain([]), "Chain has no parts"),
         (lambda: SumOf([]), "SumOf has no parts"),
         (lambda: ItemGraph(weights={"sound": 1.0}).build(graph_data()), "sound"),
-        (lambda: ItemGraph().build(GraphData(graph_data().train)), "they have none"),
+        (lambda: ItemGraph().build(GraphData(graph_data().train)), "items have none"),
     ],
 )
 def test_wrong_options_are_refused(make, message):

@@ -1,0 +1,144 @@
+"""OneSidedGraph: what all graphs among items, or among users, share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmfuse.errors import ConfigError
+from mmfuse.recommend.graphs import SparseMatrix
+from mmfuse.recommend.propagation.base import GraphData, Propagation, Sides
+
+Side = Literal["items", "users"]
+
+
+class OneSidedGraph(Propagation):
+    """Base of graphs among items or among users; the other side is left alone.
+
+    ::
+
+        h = S^L x   (to unit norm, ``unit``)   (+ x, ``residual``)
+
+    A subclass says which side, and makes S.
+
+    Args:
+        layers: L.
+        residual: add the start.
+        unit: scale each h to a norm of one before that.
+
+    Raises:
+        ConfigError: layers below 1.
+    """
+
+    side: Side
+
+    def __init__(self, layers: int, residual: bool, unit: bool) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ConfigError(f"{type(self).__name__}: layers {layers}; expected 1 or more.")
+        self.layers, self.residual, self.unit = layers, residual, unit
+        self.graph = SparseMatrix()
+
+    @abstractmethod
+    def make(self, data: GraphData) -> SparseMatrix:
+        """S, of ``(I, I)`` or of ``(U, U)``.
+
+        Raises:
+            ConfigError: the data lacks what it is made of.
+        """
+
+    def build(self, data: GraphData) -> None:
+        """Makes the graph."""
+        self.graph = self.make(data)
+
+    def forward(self, users: Tensor, items: Tensor) -> Sides:
+        """Passes one side along.
+
+        Shape:
+            users (U, D), items (I, D) -> the side of the graph likewise, None for the other one
+        """
+        start = items if self.side == "items" else users
+        x = start
+        for _ in range(self.layers):
+            x = self.graph(x)
+        x = F.normalize(x, dim=1) if self.unit else x
+        x = x + start if self.residual else x
+        return (None, x) if self.side == "items" else (x, None)
+
+    def alone(self, items: Tensor) -> Tensor:
+        """Zero and the start, as there are no neighbours."""
+        if self.side == "users" or self.residual:
+            return items
+        return torch.zeros_like(items)
+
+
+class AlikeGraph(OneSidedGraph):
+    """Base of graphs of what is alike, with a share of what occurs together if wanted.
+
+    ::
+
+        S = (1 - c) sum_m w_m D_m^-1/2 A_m D_m^-1/2 + c C
+
+    A_m joins each row to the k nearest by cosine in modality m; C is the graph of
+    ``CoOccurrenceGraph`` on the same side.
+
+    Args:
+        k: neighbours, the row itself among them.
+        weights: of each modality; equal by default. They are scaled to sum to one over those
+            that a row has.
+        co_weight: c, from 0 up to, but below, 1.
+        co_k: neighbours in C.
+        layers: L.
+        residual: add the start.
+        unit: scale to a norm of one before that.
+
+    Raises:
+        ConfigError: a number out of its range; at ``build`` no features, or weights of a modality
+            that items lack.
+    """
+
+    def __init__(
+        self,
+        k: int,
+        weights: Mapping[str, float] | None,
+        co_weight: float,
+        co_k: int,
+        layers: int,
+        residual: bool,
+        unit: bool,
+    ) -> None:
+        super().__init__(layers, residual, unit)
+        name = type(self).__name__
+        if k < 1 or co_k < 1 or not all(w > 0 for w in (weights or {}).values()):
+            raise ConfigError(
+                f"{name}: k {k}, co_k {co_k}, weights {dict(weights or {})}; expected numbers of "
+                "1 or more, and weights above 0."
+            )
+        if not 0 <= co_weight < 1:
+            raise ConfigError(
+                f"{name}: co_weight {co_weight}; expected 0 up to, but below, 1. "
+                "CoOccurrenceGraph is the graph of what occurs together alone."
+            )
+        self.k, self.co_weight, self.co_k = k, co_weight, co_k
+        self.weights = None if weights is None else dict(weights)
+
+    def weights_of(self, data: GraphData) -> dict[str, float]:
+        """Weights of the data's modalities.
+
+        Raises:
+            ConfigError: items have no features, or lack a modality that has a weight.
+        """
+        name = type(self).__name__
+        if not data.features:
+            raise ConfigError(f"{name} joins what is alike by features, and items have none.")
+        weights = self.weights or dict.fromkeys(data.features, 1.0)
+        if unknown := set(weights) - set(data.features):
+            raise ConfigError(
+                f"{name} has weights of {sorted(unknown)}; items have {list(data.features)}."
+            )
+        return weights
