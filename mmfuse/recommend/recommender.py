@@ -176,8 +176,9 @@ class Recommender:
             allowed[self.item_ids.codes(among)] = True
         score = dot if self.score is None else self.score.matrix
         seen = self.seen if exclude_seen else None
+        most = min(k, max(1, len(self.items)))
         for some in codes.split(USERS_TOGETHER):
-            top = top_items(self.users[some], self.items, score, k, seen, some, allowed)
+            top = top_items(self.users[some], self.items, score, most, seen, some, allowed)
             yield _table({"user": self.user_ids, "item": self.item_ids}, some, top, "score")
 
     def similar_items(self, items: Any, k: int = 10) -> pd.DataFrame:
@@ -197,7 +198,7 @@ class Recommender:
         codes = self.item_ids.codes(items)
         vectors = F.normalize(self.items, dim=1)
         itself = ItemLists.of(torch.arange(len(codes)), codes, len(codes), len(vectors))
-        top = top_items(vectors[codes], vectors, dot, k, itself)
+        top = top_items(vectors[codes], vectors, dot, min(k, len(vectors)), itself)
         return _table({"item": self.item_ids, "similar": self.item_ids}, codes, top, "cosine")
 
     def explain(self, users: Any, items: Any) -> pd.DataFrame:

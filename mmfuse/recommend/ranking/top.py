@@ -64,7 +64,8 @@ def top_items(
     Args:
         users: ``(n, D)`` vectors.
         items: ``(I, D)`` vectors, those of every item.
-        score: gives ``(n', m)`` for some of the users and some of the items.
+        score: gives ``(n', m)`` for some of the users and some of the items; it counts in
+            float64 where the vectors are, else in float32.
         k: how many; more than there are items is allowed.
         seen: each user's items to leave out, such as those of training; None for none.
         codes: ``(n,)`` long, which list of ``seen`` is each user's; by default the first n.
@@ -73,8 +74,8 @@ def top_items(
 
     Raises:
         ConfigError: k or the block is below 1.
-        DataError: ``seen`` has another number of items, or fewer lists than users; or a score is
-            NaN.
+        DataError: ``seen`` has another number of items, or fewer lists than users; or scores of
+            another shape, or NaN.
 
     Example:
         >>> users, items = torch.eye(2), torch.tensor([[3.0, 0.0], [2.0, 1.0], [2.0, 5.0]])
@@ -88,7 +89,8 @@ def top_items(
     candidates = None if allowed is None else allowed.nonzero().squeeze(1)
     if candidates is not None:
         items = items[candidates]
-    best = torch.full((len(users), k), -torch.inf, dtype=users.dtype, device=users.device)
+    dtype = torch.float64 if users.dtype == torch.float64 else torch.float32
+    best = torch.full((len(users), k), -torch.inf, dtype=dtype, device=users.device)
     found = torch.full((len(users), k), -1, dtype=torch.long, device=users.device)
     rows = max(1, min(_USERS, block // _GROUPS[0]))
     width = max(_GROUPS[0], block // min(rows, max(1, len(users))) // _GROUPS[0] * _GROUPS[0])
@@ -98,7 +100,13 @@ def top_items(
         for first in range(0, len(items), width):
             part = items[first : first + width]
             size = next((g for g in _GROUPS if len(part) >= 4 * k * g), _GROUPS[-1])
-            groups = _ready(score(users[some], part), masked, first, size)
+            scores = score(users[some], part).to(dtype)
+            if scores.shape != (len(codes[some]), len(part)):
+                raise DataError(
+                    f"The score gave {tuple(scores.shape)} for {len(codes[some])} users and "
+                    f"{len(part)} items; expected a row a user and a column an item."
+                )
+            groups = _ready(scores, masked, first, size)
             _take(best[some], found[some], groups, first)
     if candidates is not None and len(candidates):
         found = torch.where(found < 0, found, candidates[found.clamp(min=0)])

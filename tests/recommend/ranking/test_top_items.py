@@ -80,6 +80,20 @@ def test_no_user_and_no_item_give_empty_lists():
     assert top_items(torch.ones(2, 2), torch.ones(0, 2), dot, k=2).items.tolist() == [[-1, -1]] * 2
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_scores_count_in_a_full_precision(dtype):
+    items = torch.arange(-9.0, 9).unsqueeze(1).to(dtype)
+    found = top_items(torch.ones(1, 1, dtype=dtype), items, dot, k=2)
+    assert found.items.tolist() == [[17, 16]]
+    assert found.scores.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_counts_are_scores_too():
+    taken = torch.tensor([3, 9, 9])
+    found = top_items(torch.ones(2, 1), torch.ones(3, 1), lambda u, i: taken.expand(2, 3), k=2)
+    assert found.items.tolist() == [[1, 2]] * 2
+
+
 def test_wrong_arguments_are_named():
     users, items = torch.ones(2, 1), torch.ones(3, 1)
     seen = ItemLists.of(torch.tensor([0]), torch.tensor([0]), 1, 3)
@@ -95,5 +109,7 @@ def test_wrong_arguments_are_named():
         top_items(users, items, dot, k=1, codes=torch.tensor([0]))
     with pytest.raises(DataError, match="allowed has shape"):
         top_items(users, items, dot, k=1, allowed=torch.tensor([True]))
+    with pytest.raises(DataError, match=r"gave \(3, 2\) for 2 users and 3 items"):
+        top_items(users, items, lambda u, i: i @ u.T, k=1)
     with pytest.raises(DataError, match="NaN"):
         top_items(users, items * torch.nan, dot, k=1)
