@@ -21,6 +21,7 @@ _HOMES = {
     "FusionModel": "mmfuse.model",
     "ModalitySpec": "mmfuse.spec",
     "Output": "mmfuse.model",
+    "Recommender": "mmfuse.recommend",
     "RobustnessResult": "mmfuse.robustness",
     "SupervisedTask": "mmfuse.tasks",
     "TableData": "mmfuse.data",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mmfuse.encoder import Encoder
     from mmfuse.features import Extractor
     from mmfuse.model import FusionModel, Output
+    from mmfuse.recommend import Recommender
     from mmfuse.robustness import RobustnessResult
     from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
     from mmfuse.tasks import AlignmentTask, SupervisedTask, build_model
@@ -60,6 +62,7 @@ __all__ = [
     "FusionModel",
     "ModalitySpec",
     "Output",
+    "Recommender",
     "RobustnessResult",
     "SupervisedTask",
     "TableData",

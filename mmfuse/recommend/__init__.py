@@ -6,6 +6,7 @@ from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.interactions import Interactions
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.negatives import NegativeSampler
+from mmfuse.recommend.recommender import Recommender
 from mmfuse.recommend.sources import (
     INTERACTIONS,
     CatalogueInteractions,
@@ -45,6 +46,7 @@ __all__ = [
     "RankingBatch",
     "RawInteractions",
     "RecommendationData",
+    "Recommender",
     "SplitRule",
     "TimeSplit",
     "UserTimeSplit",
