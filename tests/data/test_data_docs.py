@@ -60,7 +60,15 @@ def test_every_example_runs_and_the_yaml_under_it_gives_the_same_data() -> None:
             assert data.rows("train").equal(example.rows("train"))
             compared.append(type(data).__name__)
         example = None
-    assert compared == ["NpzData", "TableData", "HFData", "TableData", "CatalogueData", "TableData"]
+    assert compared == [
+        "NpzData",
+        "NpyData",
+        "TableData",
+        "HFData",
+        "TableData",
+        "CatalogueData",
+        "TableData",
+    ]
 
 
 def test_the_page_simulates_absence_apart_for_test_rows() -> None:
@@ -71,7 +79,7 @@ def test_the_page_simulates_absence_apart_for_test_rows() -> None:
 
 
 def test_every_source_shows_how_absence_is_written() -> None:
-    sources = [run(block) for language, block in BLOCKS if language == "python"][:4]
+    sources = [run(block) for language, block in BLOCKS if language == "python"][:5]
     absent = {type(d).__name__: int((~d.dataset("train").present).sum()) for d in sources}
-    assert absent == {"ArrayData": 2, "NpzData": 1, "TableData": 3, "HFData": 3}
+    assert absent == {"ArrayData": 2, "NpzData": 1, "NpyData": 1, "TableData": 3, "HFData": 3}
     assert all(len(d.dataset("train")) == 5 for d in sources)
