@@ -233,9 +233,10 @@ class FusionTask(L.LightningModule, ABC):
         for name, value in output.fused.losses.items():
             named[f"{type(model.fusion).__name__}/{name}"] = value
             terms.append(value)
-        if self.training and (not terms or self.trainer.world_size > 1):
-            # Processes sum their gradients parameter by parameter, and would wait for those of
-            # an encoder that no row of this batch reaches.
+        reaches = any(t.requires_grad for t in terms)
+        if self.training and (not reaches or self.trainer.world_size > 1):
+            # A batch with nothing to learn from is a step without effect. Processes sum their
+            # gradients parameter by parameter, and would wait for those that this one lacks.
             terms.append(self._nothing())
         total = sum(terms[1:], terms[0]) if terms else output.fused.vector.new_zeros(())
         return Step(total, named, tokens, output)

@@ -213,3 +213,11 @@ def test_an_aligned_model_is_no_model_of_a_target(fitted, tmp_path):
         trainer(tmp_path, monitor="val/a_to_b/r_at_1", monitor_mode="max").test(
             SupervisedTask(fusion="UnitMeanFusion"), datamodule=data(), ckpt_path=path
         )
+
+
+def test_a_batch_in_which_nothing_is_present_is_a_step_without_effect(tmp_path):
+    a, b = np.random.default_rng(0).normal(size=(2, 40, 3))
+    a[20:], b[20:] = np.nan, np.nan
+    module = ArrayData({"a": a, "b": b}, batch_size=1)
+    task = AlignmentTask(objectives=[CLIPLoss(learnable=False)])
+    trainer(tmp_path, max_epochs=1).fit(task, datamodule=module)
