@@ -27,7 +27,8 @@ Commands:
   retrieve    measure how modalities in one space find each other
   compare     train several fusions over several seeds into one table
   merge       average checkpoints of one architecture, or join blocks of several modalities
-  list        list known components: encoders, fusion, objectives, missing, data, binding
+  list        list known components: encoders, fusion, objectives, missing, data, catalogue,
+              binding
 
 All but search, recommend, bind and list take the same configuration; merge reads its data alone.
 For a command's options: mmfuse COMMAND --help
@@ -56,6 +57,10 @@ _LISTS = {
     "data": ("mmfuse.data", "FusionDataModule"),
     "binding": ("mmfuse.binding", "BindingMethod"),
 }
+_NOTHING_TO_RETRIEVE = (
+    "There is nothing to retrieve from. Give a trained model's configuration and checkpoint, "
+    "--config FILE.yaml --ckpt_path best; or extracted features, --features FOLDER."
+)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -74,6 +79,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return _run(_APART[words[0]], words[1:])
         if words[0] == "retrieve" and _asks_for_features(words[1:]):
             return _run("mmfuse.retrieval.cli", words[1:])
+        if words == ["retrieve"]:
+            return _fail(_NOTHING_TO_RETRIEVE)
         if words[0] not in _COMMANDS:
             known = (*_COMMANDS, *_APART, "list")
             return _fail(_unknown("command", words[0], known))
@@ -116,8 +123,10 @@ def _run(module: str, words: Sequence[str]) -> int:
 
 def _list(words: Sequence[str]) -> int:
     kind = words[0] if words else ""
+    if kind == "catalogue":
+        return _list_catalogue()
     if kind not in _LISTS:
-        return _fail(_unknown("list", kind, tuple(_LISTS)))
+        return _fail(_unknown("list", kind, (*_LISTS, "catalogue")))
     from rich.console import Console
     from rich.table import Table
 
@@ -135,6 +144,19 @@ def _list(words: Sequence[str]) -> int:
     for entry in found:
         cells = [entry.name, entry.summary]
         table.add_row(*cells, *([entry.reference] if has_papers else []))
+    Console().print(table)
+    return 0
+
+
+def _list_catalogue() -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmfuse.data import CATALOGUE
+
+    table = Table("catalogue", "what it has", box=None, pad_edge=False)
+    for name, entry in CATALOGUE.items():
+        table.add_row(name, entry.what)
     Console().print(table)
     return 0
 

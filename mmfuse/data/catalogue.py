@@ -55,7 +55,7 @@ class CatalogueData(FusionDataModule):
         **kwargs: as ``FusionDataModule``.
 
     Raises:
-        ConfigError: an unknown name; with the nearest match.
+        ConfigError: an unknown name; with the nearest matches.
 
     Example:
         >>> list(CatalogueData("digits_quadrants").spec.modalities)
@@ -80,12 +80,15 @@ def entry_of(name: str, known: Mapping[str, Entry[T]]) -> Entry[T]:
     """The entry of that name.
 
     Raises:
-        ConfigError: there is none; with the nearest match.
+        ConfigError: there is none; with the nearest matches.
     """
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ConfigError(f"Unknown data set {name!r}.{hint} Known: {', '.join(known)}.")
+        nearest = difflib.get_close_matches(name, known, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""
+        raise ConfigError(
+            f"Unknown data set {name!r}.{hint} The {len(known)} that there are: docs/data.md, or "
+            "mmfuse list catalogue."
+        )
     return known[name]
 
 

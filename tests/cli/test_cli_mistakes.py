@@ -52,7 +52,15 @@ def test_a_mistyped_list_gets_the_nearest(capsys):
     assert "Did you mean 'fusion'?" in refused(capsys, "list", "fusions")
 
 
-@pytest.mark.parametrize("kind", ["encoders", "fusion", "objectives", "missing", "data"])
+def test_retrieval_of_nothing_says_what_it_takes(capsys):
+    told = refused(capsys, "retrieve")
+    assert "--ckpt_path" in told
+    assert "--features" in told
+
+
+@pytest.mark.parametrize(
+    "kind", ["encoders", "fusion", "objectives", "missing", "data", "catalogue"]
+)
 def test_list_says_what_each_component_does(capsys, kind):
     assert main(["list", kind]) == 0
     assert len(capsys.readouterr().out.splitlines()) > 3

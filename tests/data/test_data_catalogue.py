@@ -74,7 +74,7 @@ def test_every_entry_says_what_it_is_and_under_which_terms() -> None:
 
 
 def test_an_unknown_name_is_met_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"Did you mean 'rosmap'\?.*digits_quadrants"):
+    with pytest.raises(ConfigError, match=r"Did you mean 'rosmap'\? .*mmfuse list catalogue"):
         CatalogueData("rosmaps")
 
 
