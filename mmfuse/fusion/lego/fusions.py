@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ class LegoFusion(Fusion):
 
     Args:
         dims: width of each modality's tokens, in fusion order.
-        starts: how many arrays of latents the kind starts from.
         out_dim: width of the latents and of the fused vector.
         latents: number of latents C, the length of their Fourier transform.
         layers: cross attentions of each block.
@@ -32,17 +31,19 @@ class LegoFusion(Fusion):
         dropout: rate inside the blocks.
     """
 
+    #: Whether every block has latents of its own, in place of one for all.
+    has_own_latents = False
+
     def __init__(
         self,
         dims: Mapping[str, int],
-        starts: int,
-        out_dim: int,
-        latents: int,
-        layers: int,
-        heads: int,
-        head_dim: int,
-        hidden: int,
-        dropout: float,
+        out_dim: int = 64,
+        latents: int = 64,
+        layers: int = 2,
+        heads: int = 8,
+        head_dim: int = 64,
+        hidden: int = 256,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__(dims, out_dim)
         if latents < 1:
@@ -56,6 +57,7 @@ class LegoFusion(Fusion):
             "head_dim": head_dim,
             "hidden": hidden,
         }
+        starts = len(dims) if self.has_own_latents else 1
         self.latent = nn.Parameter(torch.randn(starts, latents, out_dim))
         self.blocks = nn.ModuleDict(
             {
@@ -89,13 +91,7 @@ class LegoMergeFusion(LegoFusion):
         dims: width of each modality's tokens, in fusion order.
         rule: how latents merge.
         weights: a modality's weight a_m, above 0; 1 for all if None. Not for ``product``.
-        out_dim: width of the latents and of the fused vector.
-        latents: number of latents C, the length of their Fourier transform.
-        layers: cross attentions of each block.
-        heads: attention heads.
-        head_dim: width of a head.
-        hidden: width of the hidden layer of the blocks' perceptrons.
-        dropout: rate inside the blocks.
+        **size: as ``LegoFusion``.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), weights (B, M)
@@ -113,22 +109,16 @@ class LegoMergeFusion(LegoFusion):
     half of it at equal weights; an absent modality has the weight 0.
     """
 
+    has_own_latents = True
+
     def __init__(
         self,
         dims: Mapping[str, int],
         rule: Rule = "harmonic",
         weights: Mapping[str, float] | None = None,
-        out_dim: int = 64,
-        latents: int = 64,
-        layers: int = 2,
-        heads: int = 8,
-        head_dim: int = 64,
-        hidden: int = 256,
-        dropout: float = 0.0,
+        **size: Any,
     ) -> None:
-        super().__init__(
-            dims, len(dims), out_dim, latents, layers, heads, head_dim, hidden, dropout
-        )
+        super().__init__(dims, **size)
         if rule not in RULES:
             raise ConfigError(f"rule is {rule!r}; expected one of {', '.join(RULES)}.")
         self.rule: Rule = rule
@@ -173,15 +163,7 @@ class LegoStackFusion(LegoFusion):
         z = z_0;   for m in order:  z = block_m(z, x_m) if m is present, else z
         vector = LayerNorm(mean over the latents of Re z)
 
-    Args:
-        dims: width of each modality's tokens, in fusion order.
-        out_dim: width of the latents and of the fused vector.
-        latents: number of latents C, the length of their Fourier transform.
-        layers: cross attentions of each block.
-        heads: attention heads.
-        head_dim: width of a head.
-        hidden: width of the hidden layer of the blocks' perceptrons.
-        dropout: rate inside the blocks.
+    Args as ``LegoFusion``.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D)
@@ -194,19 +176,6 @@ class LegoStackFusion(LegoFusion):
     real part in the frequency domain was taken for latents in the other; a latent given from
     outside overwrites no parameter; a row skips the blocks of what it lacks.
     """
-
-    def __init__(
-        self,
-        dims: Mapping[str, int],
-        out_dim: int = 64,
-        latents: int = 64,
-        layers: int = 2,
-        heads: int = 8,
-        head_dim: int = 64,
-        hidden: int = 256,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(dims, 1, out_dim, latents, layers, heads, head_dim, hidden, dropout)
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Passes the latent from block to block."""
@@ -224,15 +193,7 @@ class LegoWeaveFusion(LegoFusion):
         z = z_0;   for each layer k, for m in order:  z = layer_{m,k}(z, x_m) if m is present
         vector = LayerNorm(mean over the latents of Re z)
 
-    Args:
-        dims: width of each modality's tokens, in fusion order.
-        out_dim: width of the latents and of the fused vector.
-        latents: number of latents C, the length of their Fourier transform.
-        layers: cross attentions of each block.
-        heads: attention heads.
-        head_dim: width of a head.
-        hidden: width of the hidden layer of the blocks' perceptrons.
-        dropout: rate inside the blocks.
+    Args as ``LegoFusion``.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D)
@@ -245,19 +206,6 @@ class LegoWeaveFusion(LegoFusion):
     has its own weights, where the first layer's served all and nothing was transformed; a row
     skips the layers of what it lacks.
     """
-
-    def __init__(
-        self,
-        dims: Mapping[str, int],
-        out_dim: int = 64,
-        latents: int = 64,
-        layers: int = 2,
-        heads: int = 8,
-        head_dim: int = 64,
-        hidden: int = 256,
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__(dims, 1, out_dim, latents, layers, heads, head_dim, hidden, dropout)
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Passes the latent from layer to layer."""
