@@ -9,14 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
-STUDY = Path(__file__).parents[2] / "experiments/lego/study.py"
+FOLDER = Path(__file__).parents[2] / "experiments/lego"
 
 
 @pytest.fixture
-def study():
-    spec = importlib.util.spec_from_file_location("study", STUDY)
+def study(monkeypatch):
+    """The study's module; ``tables`` is beside it."""
+    monkeypatch.syspath_prepend(FOLDER)
+    monkeypatch.delitem(sys.modules, "tables", raising=False)
+    spec = importlib.util.spec_from_file_location("study", FOLDER / "study.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    sys.modules.pop("tables")
     return module
 
 
