@@ -203,13 +203,8 @@ class RunTrainer(L.Trainer):
     ) -> list[Any] | None:
         """Predicts the test rows; ``mmfuse.to_frame`` makes a table of what it returns.
 
-        Args:
-            model: the task.
-            dataloaders: the DataModule may stand here, as Lightning allows.
-            datamodule: the data.
+        Args as ``validate``, and one more:
             return_predictions: False keeps them out of memory, for a writer's sake.
-            ckpt_path: a checkpoint, ``best`` or ``last``; its classes and statistics count.
-            weights_only: load nothing but tensors and plain data from it.
         """
         ckpt_path = self._found(ckpt_path, datamodule)
         return super().predict(
