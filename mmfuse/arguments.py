@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mmfuse.data import FusionDataModule
+from mmfuse.data import RunData
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.fusion.base import Fusion
@@ -18,7 +18,7 @@ _BASES = {
     "objectives": Objective,
     "missing": Missingness,
     "test_missing": Missingness,
-    "data": FusionDataModule,
+    "data": RunData,
 }
 
 

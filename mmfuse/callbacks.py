@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 import mmfuse
-from mmfuse.data import FusionDataModule
+from mmfuse.data import RunData
 from mmfuse.files import write_json
 from mmfuse.model import FusionModel
 
@@ -84,9 +84,9 @@ class BestCheckpoint(ModelCheckpoint):
         """Waits for no validation score that will not come."""
         super().setup(trainer, pl_module, stage)
         data = trainer.datamodule  # type: ignore[attr-defined]
-        if stage != "fit" or not isinstance(data, FusionDataModule):
+        if stage != "fit" or not isinstance(data, RunData):
             return
-        is_validated = trainer.limit_val_batches != 0 and len(data.rows("val")) > 0
+        is_validated = trainer.limit_val_batches != 0 and data.is_validated
         waits = self._wanted.startswith("val/") and not is_validated
         self.monitor = None if waits else self._wanted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import warnings
 from argparse import ArgumentError
@@ -16,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from mmfuse.arguments import ours, readable
-from mmfuse.data import FusionDataModule
+from mmfuse.data import RunData
 from mmfuse.errors import ConfigError
 from mmfuse.registry import import_all
 from mmfuse.runs import hush
@@ -94,10 +95,11 @@ def run(args: Sequence[str]) -> None:
     # The words are sys.argv's own, or a test's.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     import_all()  # so that the short class names of every installed package are known
+    importlib.import_module("mmfuse.recommend")
     try:
         MmfuseCLI(
             L.LightningModule,
-            FusionDataModule,
+            RunData,
             trainer_class=Trainer,
             subclass_mode_model=True,
             subclass_mode_data=True,

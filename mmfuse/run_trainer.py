@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from mmfuse import checkpoint
 from mmfuse.callbacks import BestCheckpoint, ExactResume, RunRecord
-from mmfuse.data import FusionDataModule
+from mmfuse.data import FusionDataModule, RunData
 from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.runs import hush, loggers, newest_checkpoint
 from mmfuse.tasks import FusionTask
@@ -229,7 +229,7 @@ class RunTrainer(L.Trainer):
         if ckpt_path is None:
             return None
         spec = checkpoint.spec_of(ckpt_path)  # which refuses a file that is no checkpoint
-        if isinstance(datamodule, FusionDataModule):
+        if isinstance(datamodule, RunData):
             datamodule.adopt(spec)
         return str(ckpt_path)
 

@@ -117,6 +117,7 @@ class Trainer(RunTrainer):
 
         if datamodule is None:
             raise ConfigError("Features are extracted from data; give a datamodule.")
+        _require_rows(datamodule, "extract")
         return extract_run(
             self,
             datamodule,
@@ -163,6 +164,7 @@ class Trainer(RunTrainer):
 
         if datamodule is None:
             raise ConfigError("Retrieval is measured on data; give a datamodule.")
+        _require_rows(datamodule, "retrieve")
         return retrieve_run(
             datamodule,
             out or Path(self.log_dir or self.default_root_dir) / "retrieval",
@@ -210,6 +212,7 @@ class Trainer(RunTrainer):
 
         if not isinstance(model, SupervisedTask):
             raise ConfigError(f"compare varies a SupervisedTask; found {type(model).__name__}.")
+        _require_rows(datamodule, "compare")
         study = Study(
             model,
             datamodule,
@@ -226,3 +229,11 @@ class Trainer(RunTrainer):
             print((Path(out) / "table.md").read_text())
             print(f"Table: {Path(out) / 'table.md'}")
         return summary
+
+
+def _require_rows(data: object, command: str) -> None:
+    if not isinstance(data, FusionDataModule):
+        raise ConfigError(
+            f"{command} needs data of rows; found {type(data).__name__}. Give the data whose rows "
+            "are the items, or another set of rows."
+        )

@@ -8,6 +8,7 @@ from mmfuse.data.features import FeatureData
 from mmfuse.data.hf import HFData
 from mmfuse.data.npy import NpyData
 from mmfuse.data.npz import NpzData
+from mmfuse.data.run_data import RunData
 from mmfuse.data.source import Source
 from mmfuse.data.survival import Survival
 from mmfuse.data.tables import TableData
@@ -22,6 +23,7 @@ __all__ = [
     "HFData",
     "NpyData",
     "NpzData",
+    "RunData",
     "Source",
     "Survival",
     "TableData",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import lightning as L
 import numpy as np
 import pandas as pd
 import torch
@@ -21,11 +20,12 @@ from mmfuse.data.dataset import FusionDataset, OnError
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.prepare import Duplicates, MissingCells, Options, Ready, Scale, prepare
 from mmfuse.data.reading import Preprocess
+from mmfuse.data.run_data import RunData
 from mmfuse.data.source import Source, only_modalities
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.files import digest, replacing, write_json
 from mmfuse.missing import Missingness, RowFacts
-from mmfuse.recorded import Recorded, describe
+from mmfuse.recorded import describe
 from mmfuse.spec import DataSpec
 
 Split = Literal["train", "val", "test"]
@@ -33,7 +33,7 @@ Split = Literal["train", "val", "test"]
 Missing = Missingness | None | Literal["own"]
 
 
-class FusionDataModule(L.LightningDataModule, Recorded, ABC):
+class FusionDataModule(RunData):
     """Base of all data: a subclass reads its source, the base does everything else.
 
     Args:
@@ -197,6 +197,11 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         """Row numbers of a split, ascending."""
         return self._set_up.parts[split]
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether there are validation rows."""
+        return len(self.rows("val")) > 0
+
     def facts(self, split: Split) -> RowFacts:
         """What simulators may know of a split's rows."""
         return self.dataset(split, missing=None).facts(self.rows(split))
@@ -284,7 +289,7 @@ class FusionDataModule(L.LightningDataModule, Recorded, ABC):
         """What decides what the rows hold, in plain data; not how they are split and loaded."""
         return content_of(self.settings())
 
-    def reseeded(self, seed: int) -> FusionDataModule:
+    def reseeded(self, seed: int) -> Self:
         """The same data with another seed for splits, order and simulated absence."""
         changed = {
             "seed": seed,

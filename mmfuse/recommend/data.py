@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import lightning as L
 import torch
 from torch import Tensor
 
-from mmfuse.data import FusionDataModule
+from mmfuse.data import FusionDataModule, RunData
 from mmfuse.data.loader import BatchOrder, InOrder, ResumableLoader
 from mmfuse.data.reading import Preprocess
 from mmfuse.errors import ConfigError, DataError
@@ -26,7 +25,7 @@ from mmfuse.recommend.ready import Options, Ready, make_ready
 from mmfuse.recommend.records import write
 from mmfuse.recommend.sources.base import InteractionSource
 from mmfuse.recommend.splits.base import SplitRule
-from mmfuse.recorded import Recorded, describe
+from mmfuse.recorded import describe
 from mmfuse.spec import DataSpec
 
 _log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ _LOADING = (
 )
 
 
-class RecommendationData(L.LightningDataModule, Recorded):
+class RecommendationData(RunData):
     """Implicit feedback with the modalities of its items.
 
     Repeated pairs are merged, the earliest time stays. Users without a training pair stay, and
@@ -201,6 +200,11 @@ class RecommendationData(L.LightningDataModule, Recorded):
         """Codes of the users who have a pair in a split, ascending."""
         return torch.unique(self.interactions.pairs(split)[0])
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether anyone has something to find in validation."""
+        return len(self.users("val")) > 0
+
     # Loaders.
 
     def train_dataloader(self) -> ResumableLoader[RankingBatch]:
@@ -241,7 +245,7 @@ class RecommendationData(L.LightningDataModule, Recorded):
             DataError: the split is empty, and ``Trainer.validate`` is to score it.
         """
         is_asked_for = self.trainer is not None and self.trainer.state.fn == "validate"
-        return self._users_of("val") if is_asked_for or len(self.users("val")) else []
+        return self._users_of("val") if is_asked_for or self.is_validated else []
 
     def test_dataloader(self) -> ResumableLoader[Tensor]:
         """Blocks of users who have something to find in test.
@@ -293,7 +297,7 @@ class RecommendationData(L.LightningDataModule, Recorded):
         arguments["items"] = None if items is None else items.content()
         return {**made, "init_args": arguments}
 
-    def reseeded(self, seed: int) -> RecommendationData:
+    def reseeded(self, seed: int) -> Self:
         """The same data with another seed for split, order, negatives and simulated absence."""
         items = None if self.items is None else self.items.reseeded(seed)
         return type(self)(**{**self._arguments, "items": items, "seed": seed})
