@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -17,6 +17,7 @@ from mmfuse.recommend.explanation import Contributor, ItemParts
 from mmfuse.recommend.known_ids import Ids
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.ranking import TopItems, dot, top_items
+from mmfuse.recommend.scores import DotScore, Score
 
 if TYPE_CHECKING:  # faiss and the encoders behind features take their time
     from mmfuse.features import FeatureIndex
@@ -25,14 +26,6 @@ if TYPE_CHECKING:  # faiss and the encoders behind features take their time
 
 #: Users whose recommendations are made and handed on together.
 USERS_TOGETHER = 4096
-
-
-class Scorer(Protocol):
-    """What gives scores of vectors, such as a ``Score``: it is ``Recorded`` and a module."""
-
-    def matrix(self, users: Tensor, items: Tensor) -> Tensor:
-        """Scores of users (n, D) and items (m, D): (n, m), the higher the better."""
-        ...
 
 
 class Recommender:
@@ -68,18 +61,19 @@ class Recommender:
         seen: ItemLists,
         user_ids: Any,
         item_ids: Any,
-        score: Scorer | None = None,
+        score: Score | None = None,
         parts: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.users, self.items, self.seen, self.score = users, items, seen, score
+        self.users, self.items, self.seen = users, items, seen
+        self.score = DotScore() if score is None else score
         self.user_ids, self.item_ids = Ids("user", user_ids), Ids("item", item_ids)
         self._check()
         self.parts = None if parts is None else ItemParts(users, parts)
         if self.parts is not None:
-            if score is not None:
+            if not isinstance(self.score, DotScore):
                 raise ConfigError(
-                    f"Parts of items explain a dot product; the score is {type(score).__name__}. "
-                    "Leave out the parts."
+                    "Parts of items explain a dot product; the score is "
+                    f"{type(self.score).__name__}. Leave out the parts."
                 )
             self.parts.check(items)
         #: Who explains scores: the parts, or whatever a caller puts here.
@@ -174,11 +168,12 @@ class Recommender:
         if among is not None:
             allowed = torch.zeros(len(self.items), dtype=torch.bool)
             allowed[self.item_ids.codes(among)] = True
-        score = dot if self.score is None else self.score.matrix
         seen = self.seen if exclude_seen else None
         most = min(k, max(1, len(self.items)))
         for some in codes.split(USERS_TOGETHER):
-            top = top_items(self.users[some], self.items, score, most, seen, some, allowed)
+            top = top_items(
+                self.users[some], self.items, self.score.matrix, most, seen, some, allowed
+            )
             yield _table({"user": self.user_ids, "item": self.item_ids}, some, top, "score")
 
     def similar_items(self, items: Any, k: int = 10) -> pd.DataFrame:
@@ -254,7 +249,7 @@ class Recommender:
         """
         from mmfuse.recommend.export import to_features
 
-        if metric is None and self.score is not None:
+        if metric is None and not isinstance(self.score, DotScore):
             raise ConfigError(
                 f"The score is {type(self.score).__name__}, and an index knows cosine, dot and l2. "
                 "Give the metric that ranks items alike."

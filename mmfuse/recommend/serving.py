@@ -10,6 +10,7 @@ from torch import Tensor
 from mmfuse.errors import CheckpointError
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.recommender import Recommender
+from mmfuse.recommend.scores import Score
 from mmfuse.recorded import describe, rebuild
 
 __all__ = ["Recommender", "from_state", "serving_state"]
@@ -24,18 +25,16 @@ def serving_state(recommender: Recommender) -> tuple[dict[str, Any], dict[str, T
     Raises:
         ConfigError: the score cannot be described in plain data.
     """
-    score: Any = recommender.score
     tensors = {
         "users": recommender.users,
         "items": recommender.items,
         "offsets": recommender.seen.offsets,
         "seen": recommender.seen.items,
     }
-    if score is not None:
-        tensors |= {_SCORE + name: value for name, value in score.state_dict().items()}
+    tensors |= {_SCORE + name: value for name, value in recommender.score.state_dict().items()}
     if recommender.parts is not None:
         tensors |= {_PARTS + name: value for name, value in recommender.parts.parts.items()}
-    description: dict[str, Any] = {"score": None if score is None else describe(score)}
+    description: dict[str, Any] = {"score": describe(recommender.score)}
     for name, ids in (("user_ids", recommender.user_ids), ("item_ids", recommender.item_ids)):
         state = ids.state()
         if isinstance(state, Tensor):
@@ -56,10 +55,8 @@ def from_state(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     needed = ("users", "items", "offsets", "seen", "user_ids", "item_ids", "score")
     if lacking := [name for name in needed if name not in ids]:
         raise CheckpointError(f"The recommender of the checkpoint lacks {', '.join(lacking)}.")
-    score = None if description["score"] is None else rebuild(description["score"])
-    if score is not None:
-        score.load_state_dict(_under(_SCORE, tensors))
-        score.eval()
+    score: Score = rebuild(description["score"], base=Score)
+    score.load_state_dict(_under(_SCORE, tensors))
     seen = ItemLists(tensors["offsets"], tensors["seen"], len(tensors["items"]))
     return Recommender(
         tensors["users"],
@@ -67,7 +64,7 @@ def from_state(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         seen,
         ids["user_ids"],
         ids["item_ids"],
-        score,
+        score.eval(),
         _under(_PARTS, tensors) or None,
     )
 

@@ -13,21 +13,24 @@ from mmfuse import checkpoint
 from mmfuse.errors import CheckpointError, ConfigError, DataError, UnknownIdError
 from mmfuse.recommend import ItemLists
 from mmfuse.recommend.explanation import shapley_parts
+from mmfuse.recommend.scores import Score
 from mmfuse.recommend.serving import Recommender, from_state, serving_state
-from mmfuse.recorded import Recorded
 
 USERS, ITEMS, WIDTH = 6, 9, 4
 USER_IDS = [f"user-{u}" for u in range(USERS)]
 ITEM_IDS = [100 + 7 * i for i in range(ITEMS)]
 
 
-class Distance(Recorded, nn.Module):
+class Distance(Score):
     """The nearer the better, by a scale that is learned."""
 
     def __init__(self, power: float = 1.0) -> None:
         super().__init__()
         self.power = power
         self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def pairs(self, users, items):
+        return -self.scale * (items - users.unsqueeze(1)).norm(dim=2) ** self.power
 
     def matrix(self, users, items):
         return -self.scale * torch.cdist(users, items) ** self.power
@@ -113,7 +116,7 @@ def test_a_saved_recommender_is_the_same(tmp_path, user_ids, has_parts):
         assert again.explain([user_ids[0]], [107]).equals(found.explain([user_ids[0]], [107]))
 
 
-def test_a_score_comes_back_with_what_it_learned(monkeypatch):
+def test_a_score_comes_back_with_what_it_learned():
     score = Distance(power=2.0)
     score.scale.data.fill_(3.0)
     found = recommender_of(score)
@@ -132,6 +135,10 @@ def test_other_checkpoints_hold_no_recommender(tmp_path):
     del tensors["seen"]
     with pytest.raises(CheckpointError, match="lacks seen"):
         from_state(description, tensors)
+    description, tensors = serving_state(recommender_of())
+    other = {"class_path": "mmfuse.missing.MCAR", "init_args": {"rate": 0.5}}
+    with pytest.raises(CheckpointError, match="not a Score"):
+        from_state(description | {"score": other}, tensors)
 
 
 def test_shares_of_the_parts_add_up_to_the_score():
