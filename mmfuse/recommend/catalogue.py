@@ -162,11 +162,13 @@ class ItemCatalogue:
             blank = torch.zeros(len(codes), len(self.modalities), dtype=torch.bool)
             return Batch(self.modalities, {}, blank, index=codes)
         found = made.__getitems__(rows[there])
-        code_of = dict(zip(rows[there].tolist(), codes[there].tolist(), strict=True))
         inputs: dict[str, RawInput] = {
             m: spread(x, there, len(codes)) for m, x in found.inputs.items()
         }
         present = torch.zeros(len(codes), found.present.shape[1], dtype=torch.bool)
         present[there] = found.present
-        problems = tuple(replace(p, row=code_of[p.row]) for p in found.problems)
+        # A problem names its row in the data; the batch's rows are items.
+        problems = tuple(
+            replace(p, row=int(codes[(rows == p.row).nonzero()[0, 0]])) for p in found.problems
+        )
         return Batch(self.modalities, inputs, present, index=codes, problems=problems)

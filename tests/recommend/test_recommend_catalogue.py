@@ -205,3 +205,19 @@ def test_statistics_of_a_trained_model_are_adopted() -> None:
     again = make()
     again.adopt(other)  # before it is set up
     assert again.spec == other
+
+
+def test_an_item_that_cannot_be_read_is_told_by_its_code() -> None:
+    def read(texts: list[str]) -> Tensor:
+        if "bad" in texts:
+            raise DataError("This text is bad.")
+        return lengths(texts)
+
+    source = InteractionArrays(["x", "x", "y"], ["c", "a", "c"])
+    items = ArrayData({"title": ["bad", "good", "fine"]}, on_error="absent")
+    data = RecommendationData(source, items, item_id=["c", "b", "a"])
+    data.attach({"title": read})
+    batch = data.catalogue.batch()
+    assert batch.present[:, 0].tolist() == [True, True, False]
+    assert [(p.row, p.modality) for p in batch.problems] == [(2, "title")]
+    assert batch.inputs["title"][:2, 0].tolist() == [4, 4]
