@@ -70,9 +70,10 @@ def _largest(product: scipy.sparse.coo_matrix, start: int, k: int) -> np.ndarray
     most, width = int(number.max(initial=0)) + 1, product.shape[1]
     # One number that sorts by row, then by falling number, then by column.
     key = np.sort((row * most + (most - 1 - number)) * width + column)
-    row = key // (most * width)
-    first = np.searchsorted(row, row)
-    key = key[np.arange(len(row)) - first < k]
+    ends = np.bincount(row, minlength=product.shape[0]).cumsum()
+    before = np.concatenate([[0], ends])
+    place = np.arange(len(key)) - np.repeat(before[:-1], np.diff(before))
+    key = key[place < k]
     rest, column = np.divmod(key, width)
     row, fallen = np.divmod(rest, most)
     return np.stack([row + start, column, most - 1 - fallen])

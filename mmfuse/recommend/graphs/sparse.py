@@ -61,9 +61,12 @@ class SparseMatrix(nn.Module):
         for name, codes, count in (("row", rows, shape[0]), ("column", columns, shape[1])):
             if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < count:
                 raise ConfigError(f"A {name} of a sparse matrix of shape {shape} is outside it.")
-        keys, place = torch.unique(rows * max(shape[1], 1) + columns, return_inverse=True)
+        keys = rows * max(shape[1], 1) + columns
+        if not (keys.diff() > 0).all():
+            keys, place = torch.unique(keys, return_inverse=True)
+            values = values.new_zeros(len(keys)).index_add_(0, place, values)
         matrix = cls(shape)
-        matrix.values = values.new_zeros(len(keys)).index_add_(0, place, values)
+        matrix.values = values
         matrix.columns = keys % max(shape[1], 1)
         sizes = torch.bincount(keys // max(shape[1], 1), minlength=shape[0])
         matrix.offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
