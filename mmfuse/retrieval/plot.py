@@ -24,7 +24,7 @@ def plot(table: pd.DataFrame, title: str) -> Figure:
     has_pairs = bool(ks) and bool(lines[f"r_at_{ks[0]}"].notna().any())
     has_classes = "map" in lines and bool(lines["map"].notna().any())
     height = 3.2 + 0.22 * max(0, len(lines) - 6)
-    figure = Figure(figsize=(6 + 4 * (has_pairs and has_classes), height), layout="constrained")
+    figure = Figure(figsize=(7 + 4 * (has_pairs and has_classes), height), layout="constrained")
     panels = figure.subplots(1, has_pairs + has_classes, squeeze=False)[0]
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(lines))]
     if has_pairs:
@@ -52,7 +52,8 @@ def _recall(axes: Any, lines: pd.DataFrame, ks: list[int], colours: list[str]) -
     axes.set_ylabel("own partner among the first k")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    # Beside the curves: on either side of the diagonal a list of six would lie on one of them.
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _precision(axes: Any, lines: pd.DataFrame, colours: list[str]) -> None:

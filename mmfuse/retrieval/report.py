@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mmfuse.errors import DataError
+from mmfuse.errors import ConfigError, DataError
 from mmfuse.files import replacing
 from mmfuse.retrieval.directions import Direction
 
@@ -21,7 +21,13 @@ CURVE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def curve_ks(ks: Sequence[int], most: int) -> tuple[int, ...]:
-    """The ks asked for and those of the curve, ascending, up to the number of items."""
+    """The ks asked for and those of the curve, ascending, up to the number of items.
+
+    Raises:
+        ConfigError: a k below 1.
+    """
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"ks is {list(ks)}; expected whole numbers from 1 up.")
     return tuple(sorted({*ks, *(k for k in CURVE if k <= most)}))
 
 
@@ -65,7 +71,7 @@ def show(table: pd.DataFrame, ks: Sequence[int]) -> None:
         **{f"r_at_{k}": f"R@{k}" for k in ks},
         "median_rank": "median",
         "mrr": "MRR",
-        "map": "class mAP",
+        "map": "mAP",
     }
     lines = table[~table["direction"].str.startswith(_ZERO_SHOT)]
     there = [c for c in columns if c in lines and lines[c].notna().any()]

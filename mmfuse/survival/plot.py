@@ -143,13 +143,11 @@ def _numbers_at_risk(
     axes: Axes, time: NDArray[np.float64], group: NDArray[np.int64], names: Sequence[str]
 ) -> None:
     ticks = [t for t in axes.get_xticks() if 0 <= t <= axes.get_xlim()[1]]
-    lines = []
-    for k, name in enumerate(names):
-        counts = [int((time[group == k] >= t).sum()) for t in ticks]
-        lines.append((name, counts))
     axes.set_xticks(ticks)
-    below = axes.secondary_xaxis(-0.2)
-    below.set_xticks(ticks, ["\n".join(str(c[i]) for _, c in lines) for i in range(len(ticks))])
-    below.spines["bottom"].set_visible(False)
-    below.tick_params(length=0, labelsize="small")
-    below.set_xlabel(f"at risk: {', then '.join(names)}", fontsize="small")
+    for k in range(len(names)):
+        counts = [int((time[group == k] >= t).sum()) for t in ticks]
+        below = axes.secondary_xaxis(-0.2 - 0.06 * k)
+        below.set_xticks(ticks, [str(count) for count in counts])
+        below.spines["bottom"].set_visible(False)
+        below.tick_params(length=0, labelsize="small", labelcolor=colour(k))
+    axes.figure.supxlabel(f"at risk: {', then '.join(names)}", fontsize="small")
