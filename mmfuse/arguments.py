@@ -46,6 +46,8 @@ def readable(message: str) -> str:
                     resolve(_BASES[key], wrong[1])
                 except ConfigError as error:
                     return str(error)
+    if missing := re.search(r"\"config\": File does not exist: (.*)", message):
+        return f"There is no configuration at {missing[1]}. Check the path."
     message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
     message = re.sub(r"\.? Got value: .*", ".", message)
     if "arguments are required" in message:

@@ -107,7 +107,10 @@ def run(args: Sequence[str]) -> None:
             args=shared_configs(args),
         )
     except ArgumentError as error:
-        raise ConfigError(readable(str(error))) from error
+        told = readable(str(error))
+        if told.startswith("unrecognized"):
+            told += f". For the options: mmfuse {args[0]} --help"
+        raise ConfigError(told) from error
     except ValueError as error:
         raise ours(error) or error from error
     except MisconfigurationException as error:

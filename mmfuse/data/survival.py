@@ -54,7 +54,7 @@ class Survival(Recorded):
         """``(N, 2)`` times and events as numbers, NaN where empty.
 
         Raises:
-            DataError: a value that is no number, or unequal lengths.
+            DataError: a value that is no number, unequal lengths, or censored other than 0 and 1.
         """
         columns = []
         for what, values in zip(("time", "event"), self.columns, strict=True):
@@ -72,6 +72,12 @@ class Survival(Recorded):
                 "expected one of each for a row."
             )
         time, event = columns
+        if self.censored is not None and (odd := ~np.isnan(event) & ~np.isin(event, (0, 1))).any():
+            row = int(odd.argmax())
+            raise DataError(
+                f"Target {name!r}: row {row} has {event[row]:g} for censored; expected 1 where the "
+                "row was last seen without the event and 0 where the event came."
+            )
         return np.stack([time, event if self.censored is None else 1 - event], axis=1)
 
 

@@ -94,7 +94,7 @@ def gather(sources: Sequence[Source], least: int = 2) -> list[Ingredient]:
         CheckpointError: two models differ, naming in what; or a tensor holds NaN.
     """
     if len(sources) < least:
-        raise ConfigError(f"There are {len(sources)} models to merge; expected {least} or more.")
+        raise ConfigError(f"{len(sources)} model(s) to merge; expected {least} or more.")
     found = [Ingredient.of(s, f"model {i}") for i, s in enumerate(sources, start=1)]
     for other in found:
         _require_alike(found[0], other)
@@ -110,6 +110,13 @@ def gather(sources: Sequence[Source], least: int = 2) -> list[Ingredient]:
 def _require_alike(first: Ingredient, other: Ingredient) -> None:
     models = first.about["model"], other.about["model"]
     names = first.name, other.name
+    read = [sorted(m["spec"]["modalities"]) for m in models]
+    if read[0] != read[1]:
+        raise CheckpointError(
+            f"{other.name} reads {read[1]} and {first.name} reads {read[0]}: their weights cannot "
+            "be merged. Give models of the same modalities, or blocks of different ones with "
+            "--method lego."
+        )
     differing = checkpoint.differences(*models, names, checkpoint.ALIKE)
     if not differing:
         differing = _lengths(*models) or _shapes(first, other)

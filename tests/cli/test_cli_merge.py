@@ -104,7 +104,7 @@ def test_a_uniform_merge_is_scored_beside_its_models(here, capsys):
     ("words", "sentence"),
     [
         ([], "Give two or more checkpoints"),
-        ([FIRST], "1 models to merge"),
+        ([FIRST], "1 model(s) to merge"),
         ([FIRST, "nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
         ([FIRST, "broken.ckpt"], "broken.ckpt cannot be read"),
         ([FIRST, SECOND, "--method", "mean"], "invalid choice: 'mean'"),

@@ -173,6 +173,11 @@ def test_what_cannot_be_is_told(time: Any, event: Any, words: str) -> None:
         assert data_of(Survival(time, event)).spec
 
 
+def test_a_strange_value_of_censored_is_told_as_it_stands() -> None:
+    with pytest.raises(DataError, match="row 1 has 2 for censored"):
+        assert data_of(Survival(TIME, censored=np.where(EVENT, 2, 0))).spec
+
+
 def test_wrong_declarations_are_told() -> None:
     with pytest.raises(ConfigError, match="either event"):
         assert data_of(Survival(TIME)).spec

@@ -99,6 +99,13 @@ def test_the_mean_of_a_regression_target_moves_with_the_weights():
     assert merged.spec.targets["y"].std == (2.0,)
 
 
+def test_models_of_other_modalities_are_refused_by_their_names():
+    spec = DataSpec({"b": ModalitySpec.of(3)}, {"y": TargetSpec("regression")})
+    other = FusionModel(spec, {"b": LinearEncoder(3, 4)}, ConcatFusion({"b": 4}))
+    with pytest.raises(CheckpointError, match=r"model 2 reads \['b'\].*--method lego"):
+        uniform([made(0), other])
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [
@@ -149,7 +156,7 @@ def test_training_options_may_differ():
 
 
 def test_too_few_models_and_shares_out_of_range_are_refused(models):
-    with pytest.raises(ConfigError, match="1 models to merge"):
+    with pytest.raises(ConfigError, match=r"1 model\(s\) to merge"):
         uniform(models[:1])
     with pytest.raises(ConfigError, match=r"share of the second model is 1\.5"):
         interpolate(*models[:2], 1.5)
