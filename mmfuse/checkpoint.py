@@ -201,6 +201,19 @@ def differences(
     return differing
 
 
+def differing_parts(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], names: tuple[str, str]
+) -> list[str]:
+    """Each part in which two descriptions in plain data differ, in words; defaults stated alike.
+
+    Args:
+        found: one description.
+        wanted: the other.
+        names: what to call the two.
+    """
+    return list(_differences(with_defaults(found), with_defaults(wanted), "", names, frozenset()))
+
+
 def _current(spec: Mapping[str, Any]) -> dict[str, Any]:
     return DataSpec.from_dict(spec).to_dict()
 

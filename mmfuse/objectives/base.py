@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 Schedule = Literal["constant", "linear_up", "linear_down"] | Sequence[float]
 
 
-class Objective(nn.Module, Recorded, ABC):
-    """Base of everything that is added to the training loss.
-
-    Objectives add up and work with any fusion. One that needs parameters of its own makes
-    them in ``build``, when the model is known.
+class Term(nn.Module, Recorded, ABC):
+    """Base of everything that is added to the training loss, of whatever task.
 
     Args:
         weight: factor of this objective in the sum.
@@ -44,13 +41,6 @@ class Objective(nn.Module, Recorded, ABC):
             raise ConfigError(f"weight is {weight}; expected a finite number of 0 or more.")
         self.weight, self.schedule = weight, schedule
 
-    def build(self, model: FusionModel) -> None:
-        """Makes what the objective needs for this model; called once, before training.
-
-        Raises:
-            ConfigError: the model cannot serve the objective.
-        """
-
     def factor(self, progress: float) -> float:
         """The weight at training progress between 0 and 1."""
         if not isinstance(self.schedule, str):
@@ -58,6 +48,28 @@ class Objective(nn.Module, Recorded, ABC):
             return self.weight if start <= progress < stop or progress == stop == 1 else 0.0
         scale = {"constant": 1.0, "linear_up": progress, "linear_down": 1.0 - progress}
         return self.weight * scale[self.schedule]
+
+
+class Objective(Term):
+    """Base of the terms that look at a batch of rows through a FusionModel.
+
+    Objectives add up and work with any fusion. One that needs parameters of its own makes
+    them in ``build``, when the model is known.
+
+    Args:
+        weight: factor of this objective in the sum.
+        schedule: how the factor moves over training progress; see ``Term``.
+    """
+
+    def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
+        super().__init__(weight, schedule)
+
+    def build(self, model: FusionModel) -> None:
+        """Makes what the objective needs for this model; called once, before training.
+
+        Raises:
+            ConfigError: the model cannot serve the objective.
+        """
 
     @abstractmethod
     def forward(

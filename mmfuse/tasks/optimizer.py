@@ -1,4 +1,4 @@
-"""The optimizer of a task that names none."""
+"""The optimizers of tasks that name none."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     does not go with gradient clipping under ``precision="16-mixed"``; name another there.
     """
     return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-2, fused=True)
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """A recommender's when none is named: Adam, learning rate 1e-3, no weight decay, fused."""
+    return torch.optim.Adam(parameters, lr=1e-3, fused=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError
@@ -59,6 +60,14 @@ class Propagation(nn.Module, Recorded, ABC):
             users (U, D), items (I, D) -> the same, or None for a side that is left alone
         """
 
+    @abstractmethod
+    def alone(self, items: Tensor) -> Tensor:
+        """What items get that nothing is joined to, such as new ones.
+
+        Shape:
+            items (n, D) -> the same
+        """
+
 
 class _Several(Propagation):
     """What a chain and a sum share: parts that are built and told of epochs together."""
@@ -104,6 +113,12 @@ class Chain(_Several):
             items = items if new_items is None else new_items
         return users, items
 
+    def alone(self, items: Tensor) -> Tensor:
+        """What the last part makes of what the others made."""
+        for part in self._each():
+            items = part.alone(items)
+        return items
+
 
 class SumOf(_Several):
     """The sum of what several propagations make of the same vectors.
@@ -122,6 +137,10 @@ class SumOf(_Several):
         """Adds up, side by side."""
         made = [part(users, items) for part in self._each()]
         return _total([m[0] for m in made]), _total([m[1] for m in made])
+
+    def alone(self, items: Tensor) -> Tensor:
+        """Adds up."""
+        return torch.stack([part.alone(items) for part in self._each()]).sum(dim=0)
 
 
 def _total(parts: Sequence[Tensor | None]) -> Tensor | None:

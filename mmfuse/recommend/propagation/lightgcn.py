@@ -84,3 +84,7 @@ class LightGCN(Propagation):
         if self.residual == "both":
             y_u = y_u + users
         return y_u, y_i if self.residual == "none" else y_i + items
+
+    def alone(self, items: Tensor) -> Tensor:
+        """Without a neighbour only layer 0 is left of the mean."""
+        return items / (self.layers + 1) + (0 if self.residual == "none" else items)

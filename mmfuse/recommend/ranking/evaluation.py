@@ -65,6 +65,26 @@ class RankingEvaluation:
         return found
 
 
+def joined(parts: Sequence[RankingEvaluation]) -> RankingEvaluation:
+    """One evaluation of the users of several, which share no user; the order is by code.
+
+    Args:
+        parts: one or more, measured at the same ks on the same slices.
+    """
+    codes = torch.cat([part.codes for part in parts])
+    order = codes.argsort()
+    first, exposure = parts[0], parts[0].exposure
+    for part in parts[1:]:
+        exposure = None if exposure is None or part.exposure is None else exposure + part.exposure
+
+    def cat(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        return {m: torch.cat([f[m] for f in found])[order] for m in found[0]}
+
+    sliced = {name: cat([p.sliced[name] for p in parts]) for name in first.sliced}
+    per_user = cat([p.per_user for p in parts])
+    return RankingEvaluation(codes[order], per_user, sliced, exposure, first.k)
+
+
 def _counted(metrics: Mapping[str, Tensor]) -> float:
     return float((~next(iter(metrics.values())).isnan()).sum())
 

@@ -1,0 +1,40 @@
+"""The contract of ranking objectives: a model's view of a training batch -> named losses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+from mmfuse.objectives.base import Schedule, Term
+from mmfuse.recommend.batch import RankingBatch
+from mmfuse.recommend.model import RankingOutput, RecommendationModel
+
+
+class RankingObjective(Term):
+    """Base of the terms that look at users, the items they took, and items they did not.
+
+    Args:
+        weight: factor of this objective in the sum.
+        schedule: how the factor moves over training progress; see ``mmfuse.objectives``.
+    """
+
+    #: Whether the objective looks at the items' modalities, which are then encoded.
+    reads_content: ClassVar[bool] = False
+
+    def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
+        super().__init__(weight, schedule)
+
+    def build(self, model: RecommendationModel) -> None:
+        """Makes what the objective needs for this model; called once, before training.
+
+        Raises:
+            ConfigError: the model cannot serve the objective.
+        """
+
+    @abstractmethod
+    def forward(
+        self, model: RecommendationModel, batch: RankingBatch, output: RankingOutput
+    ) -> dict[str, Tensor]:
+        """Named scalar losses, before weighting."""
