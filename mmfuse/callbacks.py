@@ -58,22 +58,22 @@ class BestCheckpoint(ModelCheckpoint):
     """Keeps ``best.ckpt`` and ``last.ckpt``; without validation rows the last one is the best.
 
     Args:
-        monitor: the logged value that chooses the best checkpoint.
+        monitor: the logged value that chooses the best checkpoint; None for the task's own choice.
         mode: ``min`` or ``max``.
         is_resumable: keep ``last.ckpt`` and what training needs to go on; without, ``best.ckpt``
             holds the weights alone, a third of the bytes.
     """
 
-    def __init__(self, monitor: str, mode: str, is_resumable: bool = True) -> None:
+    def __init__(self, monitor: str | None, mode: str, is_resumable: bool = True) -> None:
         super().__init__(
             filename="best",
-            monitor=monitor,
+            monitor=monitor or "val/loss",
             mode=mode,
             save_last=is_resumable,
             save_weights_only=not is_resumable,
             enable_version_counter=False,
         )
-        self._wanted = monitor
+        self._wanted, self._is_named = monitor or "val/loss", monitor is not None
 
     @property
     def state_key(self) -> str:
@@ -84,6 +84,11 @@ class BestCheckpoint(ModelCheckpoint):
         """Waits for no validation score that will not come."""
         super().setup(trainer, pl_module, stage)
         data = trainer.datamodule  # type: ignore[attr-defined]
+        if not self._is_named:
+            self._wanted, mode = getattr(pl_module, "best", ("val/loss", "min"))
+            if mode != self.mode:
+                self.mode, self.kth_value = mode, -self.kth_value
+            self.monitor = self._wanted
         if stage != "fit" or not isinstance(data, RunData):
             return
         is_validated = trainer.limit_val_batches != 0 and data.is_validated

@@ -108,13 +108,17 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def spec_of(path: str | Path) -> DataSpec:
+def spec_of(path: str | Path) -> DataSpec | None:
     """What the data looked like that a checkpoint's model was trained on.
+
+    Of a recommender it is that of the items' modalities; None where they have none.
 
     Raises:
         MissingFileError, CheckpointError: as ``read``.
     """
-    return DataSpec.from_dict(read(path)["mmfuse"]["model"]["spec"])
+    told = read(path)["mmfuse"]
+    model = told["model"] if "model" in told else told.get("recommendation", {}).get("tower")
+    return None if model is None else DataSpec.from_dict(model["spec"])
 
 
 def load(path: str | Path) -> FusionModel:
@@ -135,8 +139,13 @@ def restore(content: Mapping[str, Any], name: str) -> FusionModel:
         name: what an error calls the checkpoint.
 
     Raises:
-        CheckpointError: the weights do not fit the description.
+        CheckpointError: the weights do not fit the description, or it is of a recommender.
     """
+    if "model" not in content["mmfuse"]:
+        raise CheckpointError(
+            f"{name} holds a recommender, which serves with mmfuse.Recommender.load or mmfuse "
+            "recommend. Give the checkpoint of a task that predicts or aligns."
+        )
     model = FusionModel.rebuild(content["mmfuse"]["model"])
     state = {
         name.removeprefix(_PREFIX): value

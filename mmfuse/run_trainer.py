@@ -33,8 +33,9 @@ class RunTrainer(L.Trainer):
         default_root_dir: folder of runs.
         logger: True for CSV and TensorBoard in the run's folder; False for none; or your own.
         callbacks: added to mmfuse's own. A ``ModelCheckpoint`` here replaces the default.
-        monitor: the logged value that chooses the best checkpoint.
-        monitor_mode: ``min`` or ``max``.
+        monitor: the logged value that chooses the best checkpoint; by default the task's own
+            choice, ``val/loss``, or ``val/recall_at_20`` for recommendation.
+        monitor_mode: ``min`` or ``max``, where ``monitor`` is given.
         **kwargs: everything else that Lightning's Trainer takes.
 
     Raises:
@@ -48,7 +49,7 @@ class RunTrainer(L.Trainer):
         default_root_dir: str = "runs",
         logger: bool | Logger | list[Logger] = True,
         callbacks: list[Callback] | Callback | None = None,
-        monitor: str = "val/loss",
+        monitor: str | None = None,
         monitor_mode: str = "min",
         enable_checkpointing: bool = True,
         log_every_n_steps: int = 1,
@@ -229,7 +230,7 @@ class RunTrainer(L.Trainer):
         if ckpt_path is None:
             return None
         spec = checkpoint.spec_of(ckpt_path)  # which refuses a file that is no checkpoint
-        if isinstance(datamodule, RunData):
+        if isinstance(datamodule, RunData) and spec is not None:
             datamodule.adopt(spec)
         return str(ckpt_path)
 

@@ -3,6 +3,14 @@
 from mmfuse.tasks.alignment import AlignmentTask, SpaceHead
 from mmfuse.tasks.base import FusionTask
 from mmfuse.tasks.build import build_model
+from mmfuse.tasks.recommendation import RecommendationTask
 from mmfuse.tasks.supervised import SupervisedTask
 
-__all__ = ["AlignmentTask", "FusionTask", "SpaceHead", "SupervisedTask", "build_model"]
+__all__ = [
+    "AlignmentTask",
+    "FusionTask",
+    "RecommendationTask",
+    "SpaceHead",
+    "SupervisedTask",
+    "build_model",
+]

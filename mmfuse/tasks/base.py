@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfuse.batch import Batch
 from mmfuse.checkpoint import describe_run, read, require_same_model, whole
@@ -25,8 +24,8 @@ from mmfuse.objectives import Objective
 from mmfuse.recorded import describe, in_words
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.build import build_encoders, build_model
-from mmfuse.tasks.scores import Scores
 from mmfuse.tasks.start import starting_spec, take_weights
+from mmfuse.tasks.trained import TrainedTask
 from mmfuse.tasks.unreadable import Unreadable
 from mmfuse.tokens import Tokens
 
@@ -48,15 +47,12 @@ class Step:
     output: Output
 
 
-class FusionTask(L.LightningModule, ABC):
-    """Base of the tasks: a FusionModel and a sum of objectives, trained under Lightning.
+class FusionTask(TrainedTask, ABC):
+    """Base of the tasks that train a FusionModel with a sum of objectives.
 
     The model is built when the data is known: widths and classes come from the
-    DataModule's ``DataSpec``, and nobody types them.
-
-    In training each objective counts by its ``factor`` at this moment's progress, and one whose
-    factor is zero is not computed. In validation and test each counts by its whole ``weight``,
-    whatever its schedule, so that the losses of two epochs compare.
+    DataModule's ``DataSpec``, and nobody types them. How objectives count is said in
+    ``TrainedTask``.
 
     Args:
         encoders: for each modality an encoder class, a partial of one, its name, or a
@@ -81,15 +77,12 @@ class FusionTask(L.LightningModule, ABC):
         modality_dropout: float,
         dropout_seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(objectives, optimizer, scheduler)
         self._encoders, self._fusion = encoders, fusion
-        self._optimizer, self._scheduler = optimizer, scheduler
-        self.objectives = nn.ModuleList(objectives)
         self.modality_dropout = (
             ModalityDropout(modality_dropout, seed=dropout_seed) if modality_dropout else None
         )
         self.model: FusionModel | None = None
-        self._losses = Scores()
         self._unreadable = Unreadable()
 
     @property
@@ -182,19 +175,6 @@ class FusionTask(L.LightningModule, ABC):
         """Tells, once, which rows could not be read."""
         self._unreadable.tell()
 
-    def configure_optimizers(self) -> Any:
-        """The optimizer over everything that learns, and the scheduler if there is one."""
-        optimizer = self._optimizer(p for p in self.parameters() if p.requires_grad)
-        if self._scheduler is None:
-            return optimizer
-        scheduler = self._scheduler(optimizer)
-        # Only a scheduler that waits for a plateau looks at it.
-        monitor = getattr(scheduler, "monitor", "val/loss")
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "monitor": monitor},
-        }
-
     # Steps.
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -241,31 +221,11 @@ class FusionTask(L.LightningModule, ABC):
         total = sum(terms[1:], terms[0]) if terms else output.fused.vector.new_zeros(())
         return Step(total, named, tokens, output)
 
-    def _counting(self) -> list[tuple[Objective, float]]:
-        """The objectives that count now, and by how much."""
-        progress = self._progress() if self.training else 0.0
-        factors = [o.factor(progress) if self.training else o.weight for o in self._terms]
-        return [(o, f) for o, f in zip(self._terms, factors, strict=True) if f]
-
-    def _nothing(self) -> Tensor:
-        """Zero, with a gradient of zeros for everything that learns."""
-        parts = [p.flatten()[:1].sum() * 0.0 for p in self.parameters() if p.requires_grad]
-        return torch.stack(parts).sum()
-
-    def _progress(self) -> float:
-        if all(o.schedule == "constant" for o in self._terms):
-            return 0.0
-        return min(self.global_step / self.trainer.estimated_stepping_batches, 1.0)
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; losses are summed on the device and logged once an epoch."""
         step = self.losses(batch)
         self._losses.add({"loss": step.total, **step.named}, len(batch))
         return step.total
-
-    def on_train_epoch_end(self) -> None:
-        """Logs the epoch's mean losses."""
-        self.log_dict(self._losses.mean("train/"), sync_dist=True)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores a validation batch."""

@@ -1,0 +1,410 @@
+"""RecommendationTask: users, items and their modalities, trained to rank under Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from mmfuse.checkpoint import about, differences, differing_parts
+from mmfuse.data.datamodule import Split
+from mmfuse.encoder import Encoder
+from mmfuse.errors import CheckpointError, ConfigError
+from mmfuse.fusion.base import Fusion
+from mmfuse.missing import ModalityDropout
+from mmfuse.model import FusionModel
+from mmfuse.objectives import Objective, SupervisedLoss
+from mmfuse.objectives.base import Term
+from mmfuse.recommend.batch import RankingBatch
+from mmfuse.recommend.data import RecommendationData
+from mmfuse.recommend.items import ItemVectors
+from mmfuse.recommend.model import RecommendationModel, Represented
+from mmfuse.recommend.objectives import BPRLoss, EmbeddingL2, RankingObjective
+from mmfuse.recommend.objectives.pairs import pairwise
+from mmfuse.recommend.propagation import GraphData, Propagation
+from mmfuse.recommend.ranking import KS, RankingEvaluation, evaluate_ranking, item_slices
+from mmfuse.recommend.ranking.evaluation import joined
+from mmfuse.recommend.ranking.per_user import write_per_user
+from mmfuse.recommend.scores import Score
+from mmfuse.recommend.serving import Recommender, serving_state
+from mmfuse.recommend.users import UserVectors
+from mmfuse.recorded import describe, in_words, rebuild
+from mmfuse.spec import ModalitySpec
+from mmfuse.tasks.build import build_encoders, fused
+from mmfuse.tasks.optimizer import adam
+from mmfuse.tasks.trained import TrainedTask
+
+#: Pairs whose validation loss is computed together.
+_TOGETHER = 65536
+
+
+class RecommendationTask(TrainedTask):
+    """Trains a recommender of interchangeable parts.
+
+    Items are ids, or what encoders and any fusion make of their modalities, or both; a backbone
+    passes vectors along graphs; objectives add up. The parts of named models stand in
+    ``experiments/recommend/presets``.
+
+    Validation ranks all items for each user that has something to find there, training pairs
+    left out, and logs ``val/recall_at_20`` and so on (``ndcg``, ``precision``, ``map``, ``mrr``,
+    ``hit_rate``, at each of ``ks``), and ``val/loss``, the BPR loss of the validation pairs against
+    uniform negatives that stay the same. Test leaves validation pairs out too, and adds the same
+    metrics for kinds of items, such as ``test/cold/recall_at_20``, what is shown besides accuracy
+    (``test/coverage``, ``test/novelty``, ...), and ``per_user.parquet`` in the run's folder.
+
+    Args:
+        item: makes the items' vectors; ids by default, with content added where there are
+            modalities and encoders are not None.
+        user: makes the users' vectors; ids by default.
+        backbone: passes them along graphs; None for matrix factorisation.
+        encoders: for each modality of the items, as for ``SupervisedTask``. None takes the
+            default of each kind.
+        fusion: joins them, given in the same ways; ``MeanFusion`` by default.
+        objectives: what training lowers the sum of; ``BPRLoss`` and ``EmbeddingL2`` by default.
+            Objectives of other tasks, such as ``CLIPLoss``, see the batch's items as rows.
+        score: of a pair; the dot product by default.
+        ks: where rankings are measured; the first 20 among them choose the best checkpoint.
+        optimizer: makes the optimizer from the parameters.
+        scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
+        modality_dropout: rate with which an item loses each modality in training, drawn anew
+            every epoch; it keeps at least one.
+        dropout_seed: seed of those draws.
+
+    Raises:
+        ConfigError: no k, no objective or one that needs labels; at set-up, parts that need
+            modalities for items without.
+    """
+
+    best: ClassVar[tuple[str, str]] = ("val/recall_at_20", "max")
+
+    def __init__(
+        self,
+        item: ItemVectors | None = None,
+        user: UserVectors | None = None,
+        backbone: Propagation | None = None,
+        encoders: dict[str, Callable[[ModalitySpec], Encoder]] | None = None,
+        fusion: Callable[[dict[str, int]], Fusion] | None = None,
+        objectives: list[Term] | None = None,
+        score: Score | None = None,
+        ks: list[int] | None = None,
+        optimizer: OptimizerCallable = adam,
+        scheduler: LRSchedulerCallable | None = None,
+        modality_dropout: float = 0.0,
+        dropout_seed: int = 0,
+    ) -> None:
+        terms = [BPRLoss(), EmbeddingL2()] if objectives is None else list(objectives)
+        if not terms or any(isinstance(t, SupervisedLoss) for t in terms):
+            raise ConfigError(
+                f"objectives are {[type(t).__name__ for t in terms]}; expected ranking objectives, "
+                "such as BPRLoss, and none that needs labels."
+            )
+        super().__init__(terms, optimizer, scheduler)
+        self.ks = tuple(sorted(set(KS if ks is None else ks)))
+        if not self.ks or min(self.ks) < 1:
+            raise ConfigError(f"ks are {list(self.ks)}; expected whole numbers from 1 up.")
+        self._parts: dict[str, Any] = {
+            "item": item or ItemVectors(),
+            "user": user or UserVectors(),
+            "backbone": backbone,
+            "score": score,
+        }
+        self._encoders, self._fusion = encoders, "MeanFusion" if fusion is None else fusion
+        self._dropout_arguments: dict[str, Any] = {
+            "modality_dropout": modality_dropout,
+            "dropout_seed": dropout_seed,
+        }
+        self._dropout = (
+            ModalityDropout(modality_dropout, seed=dropout_seed) if modality_dropout else None
+        )
+        self.model: RecommendationModel | None = None
+        self._found: list[RankingEvaluation] = []
+        self._vectors: Represented | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Everything the task was given, in plain data, for a record of the run."""
+        parts = {n: None if p is None else describe(p) for n, p in self._parts.items()}
+        return {
+            **parts,
+            "encoders": {m: in_words(e) for m, e in (self._encoders or {}).items()},
+            "fusion": in_words(self._fusion),
+            "objectives": [describe(o) for o in self.objectives],  # type: ignore[arg-type]
+            "optimizer": in_words(self._optimizer),
+            "scheduler": in_words(self._scheduler),
+            "modality_dropout": describe(self._dropout) if self._dropout else None,
+        }
+
+    def fresh(self) -> RecommendationTask:
+        """An untrained task with the same settings."""
+        parts: dict[str, Any] = {
+            n: None if p is None else rebuild(describe(p)) for n, p in self._parts.items()
+        }
+        return RecommendationTask(
+            **parts,
+            encoders=self._encoders,
+            fusion=self._fusion,  # type: ignore[arg-type]
+            objectives=[rebuild(describe(o)) for o in self.objectives],  # type: ignore[arg-type]
+            ks=list(self.ks),
+            optimizer=self._optimizer,
+            scheduler=self._scheduler,
+            **self._dropout_arguments,
+        )
+
+    # Set-up.
+
+    @property
+    def _data(self) -> RecommendationData:
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, RecommendationData):
+            raise ConfigError(
+                "RecommendationTask reads RecommendationData; found "
+                f"{type(data).__name__}. Give the Trainer one as its datamodule."
+            )
+        return data
+
+    def setup(self, stage: str) -> None:
+        """Builds the model from the training interactions and the items' modalities."""
+        data = self._data
+        if self.model is None:
+            self.build(self.make_model(data))
+        assert self.model is not None
+        self._attach(data)
+
+    def make_model(self, data: RecommendationData) -> RecommendationModel:
+        """A fresh model for some data."""
+        tower, features, present = None, {}, {}
+        if data.spec is not None and data.catalogue is not None:
+            encoders = build_encoders(data.spec, self._encoders)
+            fusion = fused(self._fusion, {m: e.out_dim for m, e in encoders.items()})
+            tower = FusionModel(data.spec, encoders, fusion, heads={})
+            features = data.catalogue.features()
+            columns = data.catalogue.presence("train").unbind(dim=1)
+            present = dict(zip(data.catalogue.modalities, columns, strict=True))
+        model = RecommendationModel(tower=tower, modality_dropout=self._dropout, **self._parts)
+        train = data.interactions.lists("train")
+        model.build(GraphData(train, features, present, data.seed))
+        return model
+
+    def build(self, model: RecommendationModel) -> None:
+        """Takes ``model`` for its own and lets the objectives make what they need."""
+        self.model = model
+        for term in self.objectives:
+            if isinstance(term, RankingObjective):
+                term.build(model)
+                continue
+            assert isinstance(term, Objective)
+            if model.tower is None:
+                raise ConfigError(
+                    f"{type(term).__name__} reads the items' modalities, and they have none. Give "
+                    "RecommendationData items, or leave the objective out."
+                )
+            term.build(model.tower)
+
+    def _attach(self, data: RecommendationData) -> None:
+        assert self.model is not None
+        if self.model.tower is not None:
+            data.attach(self.model.tower.preprocess)
+        self.model.attach(data.catalogue)
+
+    # Training.
+
+    def on_train_epoch_start(self) -> None:
+        """Tells the model, which may draw a graph anew."""
+        assert self.model is not None
+        self.model.start_epoch(self.current_epoch)
+
+    def training_step(self, batch: RankingBatch, batch_idx: int) -> Tensor:
+        """One step; losses are summed on the device and logged once an epoch."""
+        model = self.model
+        assert model is not None
+        output = model(batch, self._reads_content)
+        named: dict[str, Tensor] = {}
+        terms: list[Tensor] = []
+        for term, factor in self._counting():
+            if isinstance(term, RankingObjective):
+                losses = term(model, batch, output)
+            else:
+                content = output.content
+                losses = term(model.tower, content.batch, content.tokens, content.output)
+            for name, value in losses.items():
+                named[f"{type(term).__name__}/{name}"] = value
+                terms.append(factor * value)
+        if output.content is not None:
+            for name, value in output.content.output.fused.losses.items():
+                named[f"{type(model.tower.fusion).__name__}/{name}"] = value  # type: ignore[union-attr]
+                terms.append(value)
+        if not terms or self.trainer.world_size > 1:
+            # Processes wait for each other's gradients of everything that learns.
+            terms.append(self._nothing())
+        total = sum(terms[1:], terms[0])
+        self._losses.add({"loss": total, **named}, len(batch))
+        return total
+
+    @property
+    def _reads_content(self) -> bool:
+        """Whether a term looks at the batch's items through their modalities."""
+        return any(getattr(t, "reads_content", True) for t, _ in self._counting())
+
+    # Evaluation.
+
+    def on_validation_epoch_start(self) -> None:
+        """Makes the vectors of all, once."""
+        self._represent("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Makes the vectors of all, once."""
+        self._represent("test")
+
+    def _represent(self, split: Split) -> None:
+        assert self.model is not None
+        self._vectors, self._found = self.model.represent(split=split), []
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Ranks for a block of users."""
+        self._rank(batch, ("train",), "val")
+
+    def test_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Ranks for a block of users."""
+        self._rank(batch, ("train", "val"), "test")
+
+    def _rank(self, codes: Tensor, seen: Sequence[str], split: str) -> None:
+        assert self.model is not None
+        assert self._vectors is not None
+        interactions, train = self._data.interactions, self._data.interactions.lists("train")
+        slices = None
+        if split == "test":
+            catalogue = self._data.catalogue
+            slices = item_slices(
+                train,
+                None if catalogue is None else catalogue.presence("test"),
+                () if catalogue is None else catalogue.modalities,
+            )
+        self._found.append(
+            evaluate_ranking(
+                self._vectors.users,
+                self._vectors.items,
+                self.model.score.matrix,
+                interactions.lists(split),
+                interactions.lists(*seen),
+                codes,
+                self.ks,
+                slices,
+            )
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means over users, and the loss."""
+        scores = self._gathered().means() | {"loss": self._loss_of("val")}
+        self._log(scores, "val", {"loss", f"recall_at_{self._main}"})
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the means over users, those of kinds of items, and what is shown."""
+        found = self._gathered()
+        train = self._data.interactions.lists("train")
+        scores = found.means()
+        scores |= found.exposure.scores(train) if found.exposure is not None else {}
+        for kind, metrics in found.means_of_items().items():
+            scores |= {f"{kind}/{name}": value for name, value in metrics.items()}
+        self._log(scores, "test", set())
+        if self.trainer.log_dir and self.trainer.is_global_zero and self.loggers:
+            ids = self._data.interactions.user_ids
+            write_per_user(found, ids, Path(self.trainer.log_dir) / "per_user.parquet")
+
+    @property
+    def _main(self) -> int:
+        return 20 if 20 in self.ks else self.ks[0]
+
+    def _gathered(self) -> RankingEvaluation:
+        """The evaluation of all users, those of other processes among them."""
+        found, self._found = self._found, []
+        if self.trainer.world_size > 1:
+            others: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(others, found)
+            found = [part for process in others for part in process]
+        return joined(found)
+
+    def _log(self, scores: Mapping[str, float], split: str, shown: set[str]) -> None:
+        for name, value in scores.items():
+            self.log(f"{split}/{name}", value, prog_bar=name in shown, sync_dist=False)
+
+    def _loss_of(self, split: str) -> float:
+        """The BPR loss of a split's pairs against uniform negatives that stay the same."""
+        assert self.model is not None
+        assert self._vectors is not None
+        users, items = self._data.interactions.pairs(split)
+        draw = torch.Generator().manual_seed(0)
+        negatives = self._data.sampler().draw(users, 1, draw)
+        total, vectors = 0.0, self._vectors
+        for some in torch.arange(len(users)).split(_TOGETHER):
+            both = torch.cat([items[some, None], negatives[some]], dim=1)
+            scores = self.model.score.pairs(vectors.users[users[some]], vectors.items[both])
+            total += pairwise(scores).double().sum().item()
+        return total / len(users)
+
+    # Checkpoints: plain data only, so that they load without unpickling.
+
+    def recommender(self) -> Recommender:
+        """What serves: the final vectors of all, raw ids, and what users took in training."""
+        assert self.model is not None
+        vectors = self.model.represent()
+        interactions = self._data.interactions
+        return Recommender(
+            vectors.users.cpu(),
+            vectors.items.cpu(),
+            interactions.lists("train"),
+            interactions.user_ids,
+            interactions.item_ids,
+            self.model.score,
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what rebuilds the model, and what ``Recommender.load`` needs."""
+        assert self.model is not None
+        description, tensors = serving_state(self.recommender())
+        checkpoint["mmfuse"] = {
+            **about(),
+            "recommendation": self.model.describe(),
+            "objectives": [describe(o) for o in self.objectives],  # type: ignore[arg-type]
+            "recommender": description,
+        }
+        checkpoint["serving"] = tensors
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes the checkpoint's model, after checking that it is the same architecture.
+
+        Raises:
+            CheckpointError: the checkpoint is of another model, naming what differs.
+        """
+        found = checkpoint.get("mmfuse", {}).get("recommendation")
+        if found is None:
+            raise CheckpointError(
+                "The checkpoint is of another task. Give one that RecommendationTask made."
+            )
+        if self.model is not None:
+            _require_same(found, self.model.describe())
+        model = RecommendationModel.rebuild(found).to(self.device)
+        self.build(model)
+        if self._trainer is not None:
+            self._attach(self._data)
+
+
+def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differing = []
+    if found["tower"] is not None and wanted["tower"] is not None:
+        names = ("checkpoint", "configuration")
+        differing += differences(found["tower"], wanted["tower"], names)
+    mine, theirs = (
+        {k: v for k, v in d.items() if k not in ("tower", "modality_dropout")}
+        | {"tower": d["tower"] is None}
+        for d in (found, wanted)
+    )
+    differing += differing_parts(mine, theirs, ("checkpoint", "configuration"))
+    if differing:
+        raise CheckpointError(
+            "The checkpoint is of another model. "
+            + "; ".join(differing)
+            + ". Give the configuration and the data that the checkpoint was trained with."
+        )
