@@ -6,10 +6,10 @@ from mmfuse.errors import ConfigError
 from mmfuse.recommend.graphs import SparseMatrix, by_item, cooccurrence_graph
 from mmfuse.recommend.graphs.cooccurrence import CoWeights
 from mmfuse.recommend.propagation.base import GraphData
-from mmfuse.recommend.propagation.one_sided import OneSidedGraph, Side
+from mmfuse.recommend.propagation.one_sided import FrozenGraph, Side
 
 
-class CoOccurrenceGraph(OneSidedGraph):
+class CoOccurrenceGraph(FrozenGraph):
     """Vectors of one side passed along to those that share the most with it.
 
     ::

@@ -1,9 +1,9 @@
-"""OneSidedGraph: what all graphs among items, or among users, share."""
+"""OneSided: what all graphs among items, or among users, share."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -17,14 +17,14 @@ from mmfuse.recommend.propagation.base import GraphData, Propagation, Sides
 Side = Literal["items", "users"]
 
 
-class OneSidedGraph(Propagation):
+class OneSided(Propagation):
     """Base of graphs among items or among users; the other side is left alone.
 
     ::
 
         h = S^L x   (to unit norm, ``unit``)   (+ x, ``residual``)
 
-    A subclass says which side, and makes S.
+    A subclass says which side, and gives S.
 
     Args:
         layers: L.
@@ -42,6 +42,37 @@ class OneSidedGraph(Propagation):
         if layers < 1:
             raise ConfigError(f"{type(self).__name__}: layers {layers}; expected 1 or more.")
         self.layers, self.residual, self.unit = layers, residual, unit
+
+    @abstractmethod
+    def along(self) -> Callable[[Tensor], Tensor]:
+        """What takes x to S x; made once for all layers."""
+
+    def forward(self, users: Tensor, items: Tensor) -> Sides:
+        """Passes one side along.
+
+        Shape:
+            users (U, D), items (I, D) -> the side of the graph likewise, None for the other one
+        """
+        start = items if self.side == "items" else users
+        x, along = start, self.along()
+        for _ in range(self.layers):
+            x = along(x)
+        x = F.normalize(x, dim=1) if self.unit else x
+        x = x + start if self.residual else x
+        return (None, x) if self.side == "items" else (x, None)
+
+    def alone(self, items: Tensor) -> Tensor:
+        """Zero and the start, as there are no neighbours."""
+        if self.side == "users" or self.residual:
+            return items
+        return torch.zeros_like(items)
+
+
+class FrozenGraph(OneSided):
+    """Base of graphs that are made once; a subclass makes S."""
+
+    def __init__(self, layers: int, residual: bool, unit: bool) -> None:
+        super().__init__(layers, residual, unit)
         self.graph = SparseMatrix()
 
     @abstractmethod
@@ -56,28 +87,12 @@ class OneSidedGraph(Propagation):
         """Makes the graph."""
         self.graph = self.make(data)
 
-    def forward(self, users: Tensor, items: Tensor) -> Sides:
-        """Passes one side along.
-
-        Shape:
-            users (U, D), items (I, D) -> the side of the graph likewise, None for the other one
-        """
-        start = items if self.side == "items" else users
-        x = start
-        for _ in range(self.layers):
-            x = self.graph(x)
-        x = F.normalize(x, dim=1) if self.unit else x
-        x = x + start if self.residual else x
-        return (None, x) if self.side == "items" else (x, None)
-
-    def alone(self, items: Tensor) -> Tensor:
-        """Zero and the start, as there are no neighbours."""
-        if self.side == "users" or self.residual:
-            return items
-        return torch.zeros_like(items)
+    def along(self) -> Callable[[Tensor], Tensor]:
+        """The graph."""
+        return self.graph
 
 
-class AlikeGraph(OneSidedGraph):
+class AlikeGraph(FrozenGraph):
     """Base of graphs of what is alike, with a share of what occurs together if wanted.
 
     ::
@@ -128,17 +143,21 @@ class AlikeGraph(OneSidedGraph):
         self.weights = None if weights is None else dict(weights)
 
     def weights_of(self, data: GraphData) -> dict[str, float]:
-        """Weights of the data's modalities.
-
-        Raises:
-            ConfigError: items have no features, or lack a modality that has a weight.
-        """
-        name = type(self).__name__
-        if not data.features:
-            raise ConfigError(f"{name} joins what is alike by features, and items have none.")
+        """Weights of the data's modalities."""
         weights = self.weights or dict.fromkeys(data.features, 1.0)
-        if unknown := set(weights) - set(data.features):
-            raise ConfigError(
-                f"{name} has weights of {sorted(unknown)}; items have {list(data.features)}."
-            )
+        check_features(type(self).__name__, weights, data)
         return weights
+
+
+def check_features(name: str, weights: Mapping[str, float], data: GraphData) -> None:
+    """Whether items have what a graph is made of.
+
+    Raises:
+        ConfigError: items have no features, or lack a modality that has a weight.
+    """
+    if not data.features:
+        raise ConfigError(f"{name} joins what is alike by features, and items have none.")
+    if unknown := set(weights) - set(data.features):
+        raise ConfigError(
+            f"{name} has weights of {sorted(unknown)}; items have {list(data.features)}."
+        )
