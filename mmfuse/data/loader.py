@@ -46,6 +46,11 @@ class BatchOrder(Sampler[list[int]]):
         self.epoch = 0
         self.done = 0  # batches of this epoch that an interrupted run has already seen
 
+    @property
+    def sampler(self) -> BatchOrder:
+        """Itself: Lightning tells the epoch to a batch sampler's sampler, and not to the former."""
+        return self
+
     def set_epoch(self, epoch: int) -> None:
         """Lightning tells the epoch before each one."""
         self.epoch = epoch

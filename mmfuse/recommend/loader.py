@@ -37,11 +37,6 @@ class Draw:
 class PairOrder(BatchOrder):
     """The order of ``BatchOrder``, which tells of each batch what its negatives depend on."""
 
-    @property
-    def sampler(self) -> PairOrder:
-        """Itself: Lightning tells the epoch to a batch sampler's sampler, and not to the former."""
-        return self
-
     def __iter__(self) -> Iterator[Draw]:  # type: ignore[override]
         skip, self.done = self.done, 0
         for at, places in enumerate(self.batches()):
