@@ -58,7 +58,7 @@ def test_every_direction_and_the_class_names_are_scored(fitted):
     )
     assert scores["val/a_to_b/r_at_5"] > 0.5  # chance is about 1 in 8
     assert scores["val/a_to_text/map"] > 0.6  # chance is 1 in 4
-    assert scores["val/zero_shot/a"] > 0.8
+    assert scores["val/zero_shot/a"] > 0.7  # chance is 1 in 4
     assert "val/zero_shot/text" not in scores
     assert "CLIPLoss/a_b" in {k.removeprefix("train/") for k in scores}
 
