@@ -19,6 +19,7 @@ from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
 from mmfuse.fusion.progressive import ProgressiveWeightFusion
 from mmfuse.fusion.router import RouterFusion
 from mmfuse.fusion.sequential import SequentialFusion
+from mmfuse.fusion.side_by_side import SideBySideFusion
 from mmfuse.fusion.ssma import SSMAFusion
 from mmfuse.fusion.tensor import TensorFusion
 from mmfuse.fusion.transformer import TransformerFusion
@@ -50,6 +51,7 @@ __all__ = [
     "RouterFusion",
     "SSMAFusion",
     "SequentialFusion",
+    "SideBySideFusion",
     "SumFusion",
     "TensorFusion",
     "TransformerFusion",

@@ -37,7 +37,7 @@ class ItemVectors(nn.Module, Recorded):
             content of items that have no modalities.
     """
 
-    warm: Tensor
+    taken: Tensor
 
     def __init__(self, dim: int = 64, id: bool = True, content: Content = "none") -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class ItemVectors(nn.Module, Recorded):
                 f"ItemVectors: content is {self.content!r}, and the data has no item modalities. "
                 "Give RecommendationData items, or set content to none."
             )
-        self.register_buffer("warm", torch.bincount(train.items, minlength=train.count) > 0)
+        self.register_buffer("taken", torch.bincount(train.items, minlength=train.count))
         if self.has_id:
             self.table = nn.Embedding(train.count, self.dim)
             nn.init.xavier_uniform_(self.table.weight)
@@ -77,6 +77,11 @@ class ItemVectors(nn.Module, Recorded):
             self.out_dim = self.dim + width
         elif width != self.dim:
             self.project = nn.Linear(width, self.dim, bias=False)
+
+    @property
+    def warm(self) -> Tensor:
+        """``(I,)`` bool, the items that somebody took in training; ``taken`` tells how many."""
+        return self.taken > 0
 
     def forward(self, codes: Tensor | None, content: Tensor | None) -> Tensor:
         """The vectors of some items.

@@ -19,7 +19,7 @@ from mmfuse.recommend.items import ItemVectors
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.propagation import GraphData, Propagation
 from mmfuse.recommend.scores import DotScore, Score
-from mmfuse.recommend.users import UserVectors
+from mmfuse.recommend.users import Users
 from mmfuse.recorded import describe, rebuild
 
 #: Items that are encoded at a time outside of training.
@@ -77,6 +77,7 @@ class RecommendationModel(nn.Module):
 
     Example:
         >>> from mmfuse.recommend import ItemLists
+        >>> from mmfuse.recommend.users import UserVectors
         >>> model = RecommendationModel(ItemVectors(8), UserVectors())
         >>> model.build(GraphData(ItemLists.of(torch.tensor([0]), torch.tensor([2]), 2, 3)))
         >>> model.represent().items.shape
@@ -86,7 +87,7 @@ class RecommendationModel(nn.Module):
     def __init__(
         self,
         item: ItemVectors,
-        user: UserVectors,
+        user: Users,
         backbone: Propagation | None = None,
         tower: FusionModel | None = None,
         score: Score | None = None,
@@ -273,7 +274,7 @@ class RecommendationModel(nn.Module):
         tower = description["tower"]
         model = cls(
             made("item", ItemVectors),
-            made("user", UserVectors),
+            made("user", Users),
             made("backbone", Propagation),
             None if tower is None else FusionModel.rebuild(tower),
             made("score", Score),

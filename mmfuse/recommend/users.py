@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -13,7 +14,49 @@ from mmfuse.recommend.lists import ItemLists
 from mmfuse.recorded import Recorded
 
 
-class UserVectors(nn.Module, Recorded):
+class Users(nn.Module, Recorded, ABC):
+    """Base of all that stands for users.
+
+    Built from plain options; tables come with ``build``, when the users are known.
+    """
+
+    warm: Tensor
+
+    @property
+    def needs_items(self) -> bool:
+        """Whether the vectors of all items are needed to make one."""
+        return False
+
+    def build(self, train: ItemLists, width: int) -> None:
+        """Makes the tables; a subclass adds its own.
+
+        Args:
+            train: of training.
+            width: of the items' vectors.
+        """
+        self.register_buffer("warm", train.sizes() > 0)
+
+    @abstractmethod
+    def forward(self, codes: Tensor | None, items: Tensor | None) -> Tensor:
+        """The vectors of some users.
+
+        Args:
+            codes: ``(n,)`` long; None for all.
+            items: ``(I, D)`` the vectors of all items, where ``needs_items``.
+
+        Shape:
+            -> (n, D)
+        """
+
+    def known(self, vectors: Tensor) -> Tensor:
+        """Final vectors ``(U, D)``, those of users without history replaced by the mean."""
+        if self.warm.all() or not self.warm.any():
+            return vectors
+        mean = vectors[self.warm].mean(dim=0)
+        return torch.where(self.warm.unsqueeze(1), vectors, mean)
+
+
+class UserVectors(Users):
     """Vectors of users, before any graph.
 
     ::
@@ -32,8 +75,6 @@ class UserVectors(nn.Module, Recorded):
         ConfigError: an unknown way.
     """
 
-    warm: Tensor
-
     def __init__(self, by: Literal["id", "history", "both"] = "id") -> None:
         super().__init__()
         if by not in ("id", "history", "both"):
@@ -47,13 +88,8 @@ class UserVectors(nn.Module, Recorded):
         return self.by != "id"
 
     def build(self, train: ItemLists, width: int) -> None:
-        """Makes the table and the histories.
-
-        Args:
-            train: of training.
-            width: of the items' vectors.
-        """
-        self.register_buffer("warm", train.sizes() > 0)
+        """Makes the table and the histories."""
+        super().build(train, width)
         if self.by != "history":
             self.table = nn.Embedding(len(train), width)
             nn.init.xavier_uniform_(self.table.weight)
@@ -82,10 +118,3 @@ class UserVectors(nn.Module, Recorded):
             found = mean if found is None else found + mean
         assert found is not None
         return found
-
-    def known(self, vectors: Tensor) -> Tensor:
-        """Final vectors ``(U, D)``, those of users without history replaced by the mean."""
-        if self.warm.all() or not self.warm.any():
-            return vectors
-        mean = vectors[self.warm].mean(dim=0)
-        return torch.where(self.warm.unsqueeze(1), vectors, mean)
