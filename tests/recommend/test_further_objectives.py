@@ -55,8 +55,8 @@ class DoubleCatalogue:
     def __init__(self, catalogue):
         self.catalogue = catalogue
 
-    def batch(self, rows=None):
-        found = self.catalogue.batch(rows)
+    def batch(self, items=None, split="train"):
+        found = self.catalogue.batch(items, split)
         inputs = {m: x.double() for m, x in found.inputs.items()}
         return type(found)(found.modalities, inputs, found.present, index=found.index)
 
@@ -290,7 +290,7 @@ def test_views_without_noise_are_the_vector_itself(seen):
 )
 def test_what_reads_modalities_says_that_there_are_none(make):
     model = planted_model(planted(content=False), ItemVectors(4), UserVectors())
-    with pytest.raises(ConfigError, match="modalities|blocks"):
+    with pytest.raises(ConfigError, match=r"modalities|blocks"):
         make().build(model)
 
 

@@ -42,6 +42,8 @@ class AnchorAlignment(RankingObjective):
     without any takes no part at all.
     """
 
+    reads_content = True
+
     def __init__(
         self,
         temperature: float = 0.2,

@@ -43,6 +43,8 @@ class MultimodalContrast(RankingObjective):
     takes no part in their comparison.
     """
 
+    reads_content = True
+
     def __init__(
         self, temperature: float = 0.2, weight: float = 1e-3, schedule: Schedule = "constant"
     ) -> None:

@@ -37,6 +37,8 @@ class OrthogonalityLoss(RankingObjective):
     Departs from the paper: over the batch's items, where the authors take all items each step.
     """
 
+    reads_content = True
+
     def __init__(self, weight: float = 1e-4, schedule: Schedule = "constant") -> None:
         super().__init__(weight, schedule)
 
