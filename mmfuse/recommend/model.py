@@ -216,7 +216,7 @@ class RecommendationModel(nn.Module):
             _, _, users, items = self._all(self._fused(split) if fused is None else fused)
         finally:
             self.train(was_training)
-        return Represented(self.user.known(users), items)
+        return Represented(self.user.known(users).detach(), items.detach())
 
     @torch.no_grad()
     def item_vectors(self, batch: Batch) -> Tensor:

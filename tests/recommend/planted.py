@@ -41,9 +41,9 @@ def planted_features(items=30, absent=0.2, noise=0.3, seed=0):
     return found
 
 
-def planted(users=45, items=30, seed=0, content=True, absent=0.2, **options):
+def planted(users=45, items=30, each=6, seed=0, content=True, absent=0.2, loyalty=0.95, **options):
     """Interactions with the items' modalities; ``content=False`` leaves them out."""
-    source = InteractionArrays(*planted_pairs(users, items, seed=seed))
+    source = InteractionArrays(*planted_pairs(users, items, each, loyalty, seed))
     found = planted_features(items, absent, seed=seed) if content else None
     data = {"split": RandomSplit(val=0.2, test=0.2), "batch_size": 64, "seed": seed}
     return RecommendationData(source, ArrayData(found) if found else None, **data | options)
