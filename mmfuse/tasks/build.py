@@ -42,8 +42,9 @@ def build_model(
 
     Args:
         spec: modalities and targets.
-        encoders: for each modality a class, a partial, a name, or class_path and init_args;
-            None takes the default of each kind. The fusion order is this mapping's.
+        encoders: for each modality a class, a partial, a name, or class_path and init_args; the
+            key ``"*"`` stands for every modality without a key of its own. None takes the default
+            of each kind. The fusion order is this mapping's.
         fusion: likewise.
         cached: the folder of each modality whose extracted features are in ``spec`` in place
             of raw rows; its encoder is built too, and compared with the one that made them.
@@ -85,6 +86,7 @@ def build_encoders(
     """An encoder for each modality of ``spec``; arguments and errors as ``build_model``."""
     if encoders is None:
         encoders = {m: default_encoder(m, s) for m, s in spec.modalities.items()}
+    encoders = _spelt_out(encoders, spec)
     if set(encoders) != set(spec.modalities):
         raise UnknownModalityError(
             f"Encoders are named for {list(encoders)}, the data has {list(spec.modalities)}. "
@@ -94,6 +96,15 @@ def build_encoders(
         m: _called(factory(Encoder, e), spec.modalities[m], f"Encoder of {m!r}")
         for m, e in encoders.items()
     }
+
+
+def _spelt_out(encoders: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+    """Each modality by its name, in place of ``"*"``."""
+    found: dict[str, Any] = {}
+    for name, encoder in encoders.items():
+        others = [m for m in spec.modalities if m not in encoders]
+        found |= dict.fromkeys(others, encoder) if name == "*" else {name: encoder}
+    return found
 
 
 def _hint(encoders: Iterable[str], spec: DataSpec) -> str:
