@@ -31,7 +31,7 @@ from mmfuse.recommend.ranking.evaluation import joined
 from mmfuse.recommend.ranking.per_user import write_per_user
 from mmfuse.recommend.scores import Score
 from mmfuse.recommend.serving import Recommender, serving_state
-from mmfuse.recommend.users import UserVectors
+from mmfuse.recommend.users import Users, UserVectors
 from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import ModalitySpec
 from mmfuse.tasks.build import build_encoders, fused
@@ -84,7 +84,7 @@ class RecommendationTask(TrainedTask):
     def __init__(
         self,
         item: ItemVectors | None = None,
-        user: UserVectors | None = None,
+        user: Users | None = None,
         backbone: Propagation | None = None,
         encoders: dict[str, Callable[[ModalitySpec], Encoder]] | None = None,
         fusion: Callable[[dict[str, int]], Fusion] | None = None,

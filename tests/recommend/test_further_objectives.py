@@ -1,4 +1,4 @@
-"""Each objective beside its equation, written out pair by pair in float64."""
+"""Objectives that contrast, align and separate, beside their equations, row by row in float64."""
 
 from __future__ import annotations
 
@@ -15,17 +15,11 @@ from mmfuse.recommend.ideal_point import IdealPointScore
 from mmfuse.recommend.items import ItemVectors
 from mmfuse.recommend.objectives import (
     AnchorAlignment,
-    BCELoss,
-    BootstrapLoss,
-    BPRLoss,
-    EmbeddingL2,
     HingeLoss,
     InBatchSoftmaxLoss,
-    ModalityBPR,
     MultimodalContrast,
     OrthogonalityLoss,
     PerturbedViews,
-    SampledSoftmaxLoss,
 )
 from mmfuse.recommend.propagation import LightGCN
 from mmfuse.recommend.users import UserVectors
@@ -106,28 +100,9 @@ def close(found, expected):
     assert found.item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
-def test_bpr(seen):
-    expected = mean(-math.log(sigmoid(i - j)) for i, *js in scores(seen) for j in js)
-    close(run(BPRLoss(), seen)["bpr"], expected)
-
-
 def test_hinge(seen):
     expected = mean(max(0, 0.5 - (i - j)) for i, *js in scores(seen) for j in js)
     close(run(HingeLoss(0.5), seen)["hinge"], expected)
-
-
-def test_binary_cross_entropy(seen):
-    ones = mean(-math.log(sigmoid(i)) for i, *_ in scores(seen))
-    zeros = mean(-math.log(1 - sigmoid(j)) for _, *js in scores(seen) for j in js)
-    close(run(BCELoss(), seen)["bce"], ones + zeros)
-
-
-def test_sampled_softmax(seen):
-    expected = mean(
-        -math.log(math.exp(row[0] / 0.5) / sum(math.exp(s / 0.5) for s in row))
-        for row in scores(seen)
-    )
-    close(run(SampledSoftmaxLoss(0.5), seen)["softmax"], expected)
 
 
 @pytest.mark.parametrize("is_corrected", [True, False])
@@ -151,14 +126,6 @@ def test_softmax_over_the_batch(seen, is_corrected):
     close(run(InBatchSoftmaxLoss(0.5, is_corrected), seen)["softmax"], mean(losses))
 
 
-def test_length_of_the_start(seen):
-    model, batch, _ = seen
-    users = model.user.table.weight[batch.users]
-    items = model.item(None, model.encode().vector)[batch.all_items()]
-    expected = ((users.square().sum() + items.square().sum()) / (2 * len(batch))).item()
-    close(run(EmbeddingL2(), seen)["l2"], expected)
-
-
 def encoded(seen, objective):
     """For each modality its vectors in the users' width, and who has it."""
     model, _, output = seen
@@ -168,52 +135,6 @@ def encoded(seen, objective):
         project = getattr(objective, "project", {})
         found[m] = (project[m](vectors) if m in project else vectors, output.content.present[:, i])
     return found
-
-
-def test_bpr_of_each_modality(seen):
-    _, batch, output = seen
-    objective = ModalityBPR()
-    found = run(objective, seen)
-    for m, (vectors, here) in encoded(seen, objective).items():
-        losses = []
-        for row, (i, *js) in enumerate(output.places.tolist()):
-            for j in js:
-                if here[i] and here[j]:
-                    u = output.users[row]
-                    losses.append(-math.log(sigmoid((u @ vectors[i] - u @ vectors[j]).item())))
-        assert 0 < len(losses) < batch.negatives.numel()
-        close(found[m], mean(losses))
-
-
-def test_bootstrap_without_dropout(seen):
-    _, _, output = seen
-    objective = BootstrapLoss(dropout=0.0, modality_weight=2.0)
-    found = run(objective, seen)
-    u, i, predict = output.users, output.items[:, 0], objective.predict
-    close(found["user"], mean(1 - cosine(predict(x), y) for x, y in zip(u, i, strict=True)))
-    close(found["item"], mean(1 - cosine(predict(y), x) for x, y in zip(u, i, strict=True)))
-    for m, (vectors, here) in encoded(seen, objective).items():
-        rows = [r for r, p in enumerate(output.places[:, 0].tolist()) if here[p]]
-        z = {r: vectors[output.places[r, 0]] for r in rows}
-        close(found[f"{m}_item"], 2 * mean(1 - cosine(predict(z[r]), i[r]) for r in rows))
-        close(found[m], 2 * mean(1 - cosine(predict(z[r]), z[r]) for r in rows))
-
-
-def test_bootstrap_targets_take_no_gradient(seen):
-    model, batch, output = seen
-    objective = BootstrapLoss(dropout=0.5)
-    objective.build(model)
-    user = objective.double()(model, batch, output)["user"]
-    start = (model.item.table.weight, model.user.table.weight)
-    items, users = torch.autograd.grad(user, start, retain_graph=True, allow_unused=True)
-    # The graph passes items on to users; without it the target alone would reach them.
-    assert users.abs().sum() > 0
-    without = torch.autograd.grad(
-        (objective.predict(output.users) - output.items[:, 0].detach()).square().sum(),
-        model.item.table.weight,
-        retain_graph=True,
-    )[0]
-    assert (items == 0).eq(without == 0).all()
 
 
 def firsts(codes):
@@ -286,7 +207,7 @@ def test_views_without_noise_are_the_vector_itself(seen):
 
 @pytest.mark.parametrize(
     "make",
-    [ModalityBPR, BootstrapLoss, OrthogonalityLoss, AnchorAlignment, MultimodalContrast],
+    [OrthogonalityLoss, AnchorAlignment, MultimodalContrast],
 )
 def test_what_reads_modalities_says_that_there_are_none(make):
     model = planted_model(planted(content=False), ItemVectors(4), UserVectors())
@@ -307,14 +228,10 @@ def test_contrast_needs_blocks(fusion):
     ("make", "message"),
     [
         (lambda: HingeLoss(margin=0), "margin is 0"),
-        (lambda: SampledSoftmaxLoss(temperature=0), "temperature is 0"),
         (lambda: InBatchSoftmaxLoss(temperature=-1), "temperature is -1"),
-        (lambda: BootstrapLoss(dropout=1.0), "dropout 1.0"),
-        (lambda: BootstrapLoss(modality_weight=-1), "modality_weight -1"),
         (lambda: PerturbedViews(strength=0), "strength is 0"),
         (lambda: PerturbedViews(temperature=2), "temperature is 2"),
         (lambda: AnchorAlignment(fused_weight=-1), "fused_weight is -1"),
-        (lambda: BPRLoss(weight=-1), "weight is -1"),
         (lambda: IdealPointScore("near"), "form is 'near'"),
     ],
 )

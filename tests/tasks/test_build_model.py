@@ -69,6 +69,15 @@ def test_the_mapping_of_encoders_sets_the_fusion_order():
     assert build_model(SPEC, None, "SequentialFusion").modalities == ("image", "report")
 
 
+def test_a_star_stands_for_every_modality_without_an_encoder_of_its_own():
+    model = build_model(SPEC, {"*": "LinearEncoder"}, GatedFusion)
+    assert [type(e) for e in model.encoders.values()] == [LinearEncoder, LinearEncoder]
+    assert model.encoders["image"] is not model.encoders["report"]
+    mixed = build_model(SPEC, {"*": LinearEncoder, "image": MLPEncoder}, GatedFusion)
+    assert list(mixed.encoders) == ["report", "image"]
+    assert [type(e) for e in mixed.encoders.values()] == [LinearEncoder, MLPEncoder]
+
+
 def test_an_encoder_for_an_unknown_modality_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownModalityError) as caught:
         build_model(SPEC, {"imag": MLPEncoder, "report": MLPEncoder}, "ConcatFusion")

@@ -1,10 +1,10 @@
-"""RecommendationModel: a batch holds rows of the whole, whatever the parts; absence; records."""
+"""Every kind of model over planted tastes: batches, absence in training, records, shares."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from planted import graph_data_of, planted, planted_model, tower
+from planted import planted, planted_model, tower
 
 from mmfuse.batch import Batch
 from mmfuse.errors import CheckpointError, ConfigError
@@ -13,10 +13,9 @@ from mmfuse.missing import ModalityDropout
 from mmfuse.recommend.explanation import ItemParts
 from mmfuse.recommend.ideal_point import IdealPointScore
 from mmfuse.recommend.items import ItemVectors
-from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.parts import item_parts
-from mmfuse.recommend.propagation import Chain, GraphData, ItemGraph, LightGCN, SumOf
+from mmfuse.recommend.propagation import Chain, ItemGraph, LightGCN, SumOf
 from mmfuse.recommend.prototypes import PrototypeUsers
 from mmfuse.recommend.users import UserVectors
 
@@ -75,15 +74,6 @@ def test_a_batch_holds_rows_of_the_whole(name, batch):
     assert not every.users.requires_grad
 
 
-def test_factorisation_touches_the_rows_of_the_batch_alone(batch):
-    model = make("ids and content")
-    model(batch).items.square().sum().backward()
-    named = torch.zeros(30, dtype=torch.bool)
-    named[batch.distinct_items()] = True
-    reached = model.item.table.weight.grad.abs().sum(1) > 0
-    assert torch.equal(reached, named & model.item.warm)
-
-
 def test_loaded_rows_and_those_of_the_catalogue_are_the_same(batch):
     model = make("ids and content").eval()
     brought = DATA.catalogue.batch(batch.distinct_items())
@@ -128,18 +118,6 @@ def test_what_stands_in_an_absent_slot_changes_nothing(name, garbage, batch):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["ids and content", "content added"])
-def test_what_one_item_lacks_changes_no_other(name):
-    item = int(DATA.catalogue.present.all(dim=1).nonzero()[0])
-    model = make(name)
-    before = model.represent().items
-    model.catalogue = Spoilt(without=(item, 0))
-    after = model.represent().items
-    others = torch.arange(30) != item
-    torch.testing.assert_close(after[others], before[others])
-    assert not torch.allclose(after[item], before[item])
-
-
 def test_an_item_without_anything_gets_the_prior():
     model = make("content alone")
     torch.nn.init.normal_(model.tower.fusion.prior)
@@ -160,40 +138,6 @@ def test_modality_dropout_is_for_training(batch):
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0].any(dim=1), natural.any(dim=1))
     assert seen[0].sum() < natural.sum()
-
-
-@pytest.mark.parametrize("name", ["ids and content", "content added", "content along graphs"])
-def test_a_new_item_stands_where_one_that_nobody_took_stands(name):
-    item, user, _, fusion = MODELS[name]()
-    backbone = LightGCN(2, residual="item") if name == "content along graphs" else None
-    data, kept = graph_data_of(DATA), TRAIN.items != 4
-    users, items = TRAIN.pairs()
-    lists = ItemLists.of(users[kept], items[kept], 45, 30)
-    model = RecommendationModel(item, user, backbone, tower(fusion))
-    model.build(GraphData(lists, data.features, data.present))
-    model.attach(DATA.catalogue)
-    found = model.item_vectors(DATA.catalogue.batch(torch.tensor([4])))
-    assert found.any()
-    torch.testing.assert_close(found, model.represent().items[[4]])
-
-
-def test_new_items_of_ids_alone_have_no_vectors():
-    for name in ("ids", "graphs of both"):
-        with pytest.raises(ConfigError, match=r"modalities|ids alone"):
-            make(name).item_vectors(DATA.catalogue.batch(torch.tensor([0])))
-
-
-def test_users_and_items_without_training_have_defined_vectors():
-    nobody = torch.zeros(0, dtype=torch.long)
-    lists = ItemLists.of(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), 3, 3)
-    model = RecommendationModel(ItemVectors(4), UserVectors(), LightGCN(1))
-    model.build(GraphData(lists))
-    found = model.represent()
-    torch.testing.assert_close(found.users[2], found.users[:2].mean(0))
-    assert not found.items[2].any()
-    empty = RecommendationModel(ItemVectors(4), UserVectors())
-    empty.build(GraphData(ItemLists.of(nobody, nobody, 2, 2)))
-    assert torch.isfinite(empty.represent().users).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -242,12 +186,7 @@ def test_ids_alone_have_no_shares():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: ItemVectors(0), "dim 0"),
-        (lambda: ItemVectors(4, content="sum"), "content 'sum'"),
-        (lambda: ItemVectors(4, id=False), "neither id nor content"),
-        (lambda: UserVectors("name"), "by is 'name'"),
         (lambda: PrototypeUsers(0), "prototypes is 0"),
-        (lambda: ItemVectors(4, content="add").build(TRAIN, None), "no item modalities"),
         (lambda: make("ids").attach(DATA.catalogue), "Give both or neither"),
         (lambda: make("ids and content").attach(None), "Give both or neither"),
     ],
@@ -255,8 +194,3 @@ def test_ids_alone_have_no_shares():
 def test_wrong_options_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()
-
-
-def test_graph_data_tells_who_has_what():
-    data = graph_data_of(DATA)
-    assert set(data.features) == set(data.present) == {"image", "sound"}
