@@ -4,6 +4,7 @@ from mmfuse.fusion.base import Fused, Fusion, LateFusion, PooledFusion
 from mmfuse.fusion.bottleneck import BottleneckFusion
 from mmfuse.fusion.concat import ConcatFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
+from mmfuse.fusion.feature_attention import FeatureAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
 from mmfuse.fusion.ithp import ITHPFusion, ITHPResidualFusion
 from mmfuse.fusion.late import LateConfidenceFusion, LateMeanFusion, LateProductFusion
@@ -29,6 +30,7 @@ __all__ = [
     "BottleneckFusion",
     "ConcatFusion",
     "CrossModalAttentionFusion",
+    "FeatureAttentionFusion",
     "Fused",
     "Fusion",
     "GatedFusion",

@@ -6,6 +6,7 @@ from mmfuse.recommend.propagation.items import EnhancedItemGraph, ItemGraph
 from mmfuse.recommend.propagation.learned import LearnedItemGraph
 from mmfuse.recommend.propagation.lightgcn import LightGCN
 from mmfuse.recommend.propagation.one_sided import FrozenGraph, OneSided
+from mmfuse.recommend.propagation.shared_knowledge import SharedKnowledge
 from mmfuse.recommend.propagation.users import UserInterestGraph
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LightGCN",
     "OneSided",
     "Propagation",
+    "SharedKnowledge",
     "Sides",
     "SumOf",
     "UserInterestGraph",
