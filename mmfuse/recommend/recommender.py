@@ -214,7 +214,7 @@ class Recommender:
         if self.contributor is None:
             raise ConfigError(
                 "The recommender holds no parts of its item vectors, which an explanation takes. "
-                "Its model has none, or they were not kept."
+                "Train with explained set, where modalities enter the items' vectors."
             )
         who, what = self.user_ids.codes(users), self.item_ids.codes(items)
         shares = self.contributor.contributions(who, what)

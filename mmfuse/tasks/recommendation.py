@@ -25,11 +25,12 @@ from mmfuse.recommend.items import ItemVectors
 from mmfuse.recommend.model import RecommendationModel, Represented
 from mmfuse.recommend.objectives import BPRLoss, EmbeddingL2, RankingObjective
 from mmfuse.recommend.objectives.pairs import pairwise
+from mmfuse.recommend.parts import item_parts
 from mmfuse.recommend.propagation import GraphData, Propagation
 from mmfuse.recommend.ranking import KS, RankingEvaluation, evaluate_ranking, item_slices
 from mmfuse.recommend.ranking.evaluation import joined
 from mmfuse.recommend.ranking.per_user import write_per_user
-from mmfuse.recommend.scores import Score
+from mmfuse.recommend.scores import DotScore, Score
 from mmfuse.recommend.serving import Recommender, serving_state
 from mmfuse.recommend.users import Users, UserVectors
 from mmfuse.recorded import describe, in_words, rebuild
@@ -73,10 +74,14 @@ class RecommendationTask(TrainedTask):
         modality_dropout: rate with which an item loses each modality in training, drawn anew
             every epoch; it keeps at least one.
         dropout_seed: seed of those draws.
+        explained: whether checkpoints hold what each modality adds to the items' vectors, which
+            ``mmfuse recommend --explain`` tells. They grow by as many vectors as there are
+            modalities and one more, and take 2^M passes over the items to save.
 
     Raises:
-        ConfigError: no k, no objective or one that needs labels; at set-up, parts that need
-            modalities for items without.
+        ConfigError: no k, no objective or one that needs labels; explained scores of items that
+            are ids alone, or that are no dot product; at set-up, parts that need modalities for
+            items without.
     """
 
     best: ClassVar[tuple[str, str]] = ("val/recall_at_20", "max")
@@ -95,6 +100,7 @@ class RecommendationTask(TrainedTask):
         scheduler: LRSchedulerCallable | None = None,
         modality_dropout: float = 0.0,
         dropout_seed: int = 0,
+        explained: bool = False,
     ) -> None:
         terms = [BPRLoss(), EmbeddingL2()] if objectives is None else list(objectives)
         if not terms or any(isinstance(t, SupervisedLoss) for t in terms):
@@ -112,6 +118,15 @@ class RecommendationTask(TrainedTask):
             "backbone": backbone,
             "score": score,
         }
+        if explained and (
+            self._parts["item"].content == "none" or not isinstance(score, DotScore | None)
+        ):
+            raise ConfigError(
+                "explained: there are parts to tell of where modalities enter the items' vectors "
+                "and the score is the dot product. Set ItemVectors' content to concat or add, or "
+                "leave explained out."
+            )
+        self.explained = explained
         self._encoders, self._fusion = encoders, "MeanFusion" if fusion is None else fusion
         self._dropout_arguments: dict[str, Any] = {
             "modality_dropout": modality_dropout,
@@ -135,6 +150,7 @@ class RecommendationTask(TrainedTask):
             "optimizer": in_words(self._optimizer),
             "scheduler": in_words(self._scheduler),
             "modality_dropout": describe(self._dropout) if self._dropout else None,
+            "explained": self.explained,
         }
 
     def fresh(self) -> RecommendationTask:
@@ -151,6 +167,7 @@ class RecommendationTask(TrainedTask):
             optimizer=self._optimizer,
             scheduler=self._scheduler,
             **self._dropout_arguments,
+            explained=self.explained,
         )
 
     # Set-up.
@@ -358,6 +375,7 @@ class RecommendationTask(TrainedTask):
             interactions.user_ids,
             interactions.item_ids,
             self.model.score,
+            item_parts(self.model) if self.explained else None,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
