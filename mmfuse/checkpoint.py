@@ -141,12 +141,7 @@ def restore(content: Mapping[str, Any], name: str) -> FusionModel:
     Raises:
         CheckpointError: the weights do not fit the description, or it is of a recommender.
     """
-    if "model" not in content["mmfuse"]:
-        raise CheckpointError(
-            f"{name} holds a recommender, which serves with mmfuse.Recommender.load or mmfuse "
-            "recommend. Give the checkpoint of a task that predicts or aligns."
-        )
-    model = FusionModel.rebuild(content["mmfuse"]["model"])
+    model = FusionModel.rebuild(described(content, name))
     state = {
         name.removeprefix(_PREFIX): value
         for name, value in content["state_dict"].items()
@@ -159,6 +154,27 @@ def restore(content: Mapping[str, Any], name: str) -> FusionModel:
     return model.eval()
 
 
+def described(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The description of a checkpoint's FusionModel.
+
+    Args:
+        content: a description and tensors.
+        name: what an error calls the checkpoint.
+
+    Raises:
+        CheckpointError: it is of a recommender, or mmfuse did not make it.
+    """
+    if "mmfuse" not in content:
+        raise CheckpointError(f"{name} was not made by mmfuse; it describes no model.")
+    if "model" not in content["mmfuse"]:
+        raise CheckpointError(
+            f"{name} holds a recommender, which serves with mmfuse.Recommender.load or mmfuse "
+            "recommend. Give the checkpoint of a task that predicts or aligns."
+        )
+    found: Mapping[str, Any] = content["mmfuse"]["model"]
+    return found
+
+
 def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> FusionModel:
     """The checkpoint's model, fresh, if it is of the same architecture as ``model``.
 
@@ -168,9 +184,7 @@ def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> Fus
     Raises:
         CheckpointError: naming each part that differs.
     """
-    if "mmfuse" not in checkpoint:
-        raise CheckpointError("The checkpoint was not made by mmfuse; it describes no model.")
-    found, wanted = checkpoint["mmfuse"]["model"], model.describe()
+    found, wanted = dict(described(checkpoint, "The checkpoint")), model.describe()
     if differing := differences(found, wanted, ("checkpoint", "configuration")):
         raise CheckpointError(
             "The checkpoint is of another model. "

@@ -96,7 +96,8 @@ class RecommendationModel(nn.Module):
         super().__init__()
         self.item, self.user, self.backbone = item, user, backbone
         self.tower, self.score = tower, score or DotScore()
-        self.modality_dropout, self.epoch = modality_dropout, 0
+        self.modality_dropout = modality_dropout
+        self.epoch: int | None = None  # none has begun
         self.catalogue: Catalogue | None = None
 
     def build(self, data: GraphData) -> None:
@@ -147,7 +148,9 @@ class RecommendationModel(nn.Module):
         present = batch.present.cpu()
         unknown, middle = torch.full((len(batch),), -1), torch.full(present.shape, 0.5)
         facts = RowFacts(batch.modalities, batch.index.cpu(), present, unknown, middle)
-        return batch.keep(self.modality_dropout.keep(facts, self.epoch).to(batch.present.device))
+        return batch.keep(
+            self.modality_dropout.keep(facts, self.epoch or 0).to(batch.present.device)
+        )
 
     def _fused(self, split: Split = "train") -> Tensor | None:
         """What enters the vectors of all items, a block at a time where nothing learns."""

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from mmfuse.batch import Batch
-from mmfuse.checkpoint import describe_run, read, require_same_model, whole
+from mmfuse.checkpoint import describe_run, described, read, require_same_model, whole
 from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
@@ -161,9 +161,9 @@ class FusionTask(TrainedTask, ABC):
         """
         content = whole(source) if isinstance(source, FusionModel) else read(source)
         name = "The model" if isinstance(source, FusionModel) else str(source)
-        found = DataSpec.from_dict(content["mmfuse"]["model"]["spec"])
-        spec, new_heads = starting_spec(found, data.spec)
-        if "heads" in content["mmfuse"]["model"]:  # it predicts nothing
+        model_of = described(content, name)
+        spec, new_heads = starting_spec(DataSpec.from_dict(model_of["spec"]), data.spec)
+        if "heads" in model_of:  # it predicts nothing
             new_heads = list(spec.targets)
         data.adopt(spec)
         model = self.make_model(data.spec, data.cached)
@@ -270,7 +270,7 @@ class FusionTask(TrainedTask, ABC):
             CheckpointError: the checkpoint is of another model, naming what differs.
         """
         if self.model is None:
-            self.build(FusionModel.rebuild(checkpoint["mmfuse"]["model"]))
+            self.build(FusionModel.rebuild(described(checkpoint, "The checkpoint")))
             return
         self.build(require_same_model(self.model, checkpoint).to(self.device))
         if "loops" not in checkpoint:  # weights alone: what objectives learned is not with them

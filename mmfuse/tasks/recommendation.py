@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -68,7 +68,8 @@ class RecommendationTask(TrainedTask):
         objectives: what training lowers the sum of; ``BPRLoss`` and ``EmbeddingL2`` by default.
             Objectives of other tasks, such as ``CLIPLoss``, see the batch's items as rows.
         score: of a pair; the dot product by default.
-        ks: where rankings are measured; the first 20 among them choose the best checkpoint.
+        ks: where rankings are measured. Recall at 20, or at the least of them where 20 is not
+            among them, chooses the best checkpoint.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
         modality_dropout: rate with which an item loses each modality in training, drawn anew
@@ -83,8 +84,6 @@ class RecommendationTask(TrainedTask):
             are ids alone, or that are no dot product; at set-up, parts that need modalities for
             items without.
     """
-
-    best: ClassVar[tuple[str, str]] = ("val/recall_at_20", "max")
 
     def __init__(
         self,
@@ -112,6 +111,7 @@ class RecommendationTask(TrainedTask):
         self.ks = tuple(sorted(set(KS if ks is None else ks)))
         if not self.ks or min(self.ks) < 1:
             raise ConfigError(f"ks are {list(self.ks)}; expected whole numbers from 1 up.")
+        self.best = (f"val/recall_at_{self._main}", "max")
         self._parts: dict[str, Any] = {
             "item": item or ItemVectors(),
             "user": user or UserVectors(),
@@ -228,10 +228,14 @@ class RecommendationTask(TrainedTask):
 
     # Training.
 
-    def on_train_epoch_start(self) -> None:
-        """Tells the model, which may draw a graph anew."""
+    def on_train_batch_start(self, batch: RankingBatch, batch_idx: int) -> None:
+        """Tells the model of a new epoch, for which it may draw a graph anew.
+
+        Lightning tells of none where a run goes on in the middle of one.
+        """
         assert self.model is not None
-        self.model.start_epoch(self.current_epoch)
+        if self.model.epoch != self.current_epoch:
+            self.model.start_epoch(self.current_epoch)
 
     def training_step(self, batch: RankingBatch, batch_idx: int) -> Tensor:
         """One step; losses are summed on the device and logged once an epoch."""

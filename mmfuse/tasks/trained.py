@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -27,7 +27,7 @@ class TrainedTask(L.LightningModule):
     """
 
     #: The logged value that chooses the best checkpoint where nobody names one, and its mode.
-    best: ClassVar[tuple[str, str]] = ("val/loss", "min")
+    best: tuple[str, str] = ("val/loss", "min")
 
     def __init__(
         self,
