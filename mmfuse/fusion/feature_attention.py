@@ -48,6 +48,12 @@ class FeatureAttentionFusion(Fusion):
         several = dims if len(dims) > 1 else ()
         self.others = nn.ModuleDict({m: _Attention(width) for m in several})
 
+    @property
+    def blocks(self) -> dict[str, slice]:
+        """Where each modality stands in the vector."""
+        width = self.out_dim // len(self.dims)
+        return {m: slice(i * width, (i + 1) * width) for i, m in enumerate(self.dims)}
+
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Attends within each modality, then across them."""
         start = {m: self.project[m](t.pooled()) for m, t in tokens.items()}

@@ -215,6 +215,12 @@ def test_what_reads_modalities_says_that_there_are_none(make):
         make().build(model)
 
 
+def test_blocks_may_start_elsewhere(seen):
+    users = seen[2].users[firsts(seen[1].users)]
+    found = run(MultimodalContrast(0.5, start=2), seen)
+    close(found["users_image_sound"], nce(users[:, 2:7], users[:, 7:12], 0.5))
+
+
 @pytest.mark.parametrize("fusion", [MeanFusion, SideBySideFusion])
 def test_contrast_needs_blocks(fusion):
     content = "concat" if fusion is MeanFusion else "add"
@@ -231,6 +237,7 @@ def test_contrast_needs_blocks(fusion):
         (lambda: InBatchSoftmaxLoss(temperature=-1), "temperature is -1"),
         (lambda: PerturbedViews(strength=0), "strength is 0"),
         (lambda: PerturbedViews(temperature=2), "temperature is 2"),
+        (lambda: MultimodalContrast(start=-1), "start is -1"),
         (lambda: AnchorAlignment(fused_weight=-1), "fused_weight is -1"),
         (lambda: IdealPointScore("near"), "form is 'near'"),
     ],

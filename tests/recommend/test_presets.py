@@ -29,7 +29,7 @@ def read(name: str) -> RecommendationTask:
 
 
 def test_every_model_that_the_docs_name_is_there() -> None:
-    assert {"bpr_mf", "lightgcn", "vbpr", "bm3", "freedom", "pal"} <= set(PRESETS)
+    assert {"bpr_mf", "lightgcn", "vbpr", "bm3", "freedom", "lirdrec", "rearm"} <= set(PRESETS)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -7,7 +7,6 @@ from itertools import combinations
 from torch import Tensor
 
 from mmfuse.errors import ConfigError
-from mmfuse.fusion import SideBySideFusion
 from mmfuse.objectives.base import Schedule
 from mmfuse.objectives.contrastive import Temperature, info_nce, unit
 from mmfuse.recommend.batch import RankingBatch
@@ -19,8 +18,8 @@ from mmfuse.recommend.objectives.batch_rows import distinct_items, distinct_user
 class MultimodalContrast(RankingObjective):
     """InfoNCE between the modalities' blocks of final vectors, over users and over items.
 
-    With x = [... ; x^1 ; ... ; x^M] as ``SideBySideFusion`` lays modalities out, for each pair
-    (a, b) of them::
+    With x = [... ; x^1 ; ... ; x^M ; ...] as ``SideBySideFusion`` and ``FeatureAttentionFusion``
+    lay modalities out, for each pair (a, b) of them::
 
         L_ab = InfoNCE(x_u^a, x_u^b; tau) + InfoNCE(x_i^a, x_i^b; tau)
 
@@ -29,12 +28,14 @@ class MultimodalContrast(RankingObjective):
 
     Args:
         temperature: tau, from 0.01 to 1.
+        start: where x^1 starts in the final vectors; by default behind the id. A backbone that
+            lays vectors out anew, such as ``SharedKnowledge``, moves it to 0.
         weight: factor in the sum.
         schedule: how the factor moves over training progress.
 
     Raises:
-        ConfigError: a temperature outside its range; at ``build``, vectors without blocks of one
-            width for two modalities or more.
+        ConfigError: a temperature outside its range, a start below 0; at ``build``, vectors
+            without blocks of one width for two modalities or more.
 
     Reference: "Refining contrastive learning and homography relations for multi-modal
         recommendation" (REARM), 2025, arXiv:2508.13745.
@@ -46,29 +47,37 @@ class MultimodalContrast(RankingObjective):
     reads_content = True
 
     def __init__(
-        self, temperature: float = 0.2, weight: float = 1e-3, schedule: Schedule = "constant"
+        self,
+        temperature: float = 0.2,
+        start: int | None = None,
+        weight: float = 1e-3,
+        schedule: Schedule = "constant",
     ) -> None:
         super().__init__(weight, schedule)
+        if start is not None and start < 0:
+            raise ConfigError(f"MultimodalContrast: start is {start}; expected a place from 0.")
+        self.start = start
         self.temperature = Temperature(temperature, learnable=False)
 
     def build(self, model: RecommendationModel) -> None:
         """Finds the blocks."""
         fusion = None if model.tower is None else model.tower.fusion
+        blocks: dict[str, slice] = getattr(fusion, "blocks", {})
+        behind_id = model.item.out_dim - max((b.stop for b in blocks.values()), default=0)
         if (
-            not isinstance(fusion, SideBySideFusion)
-            or model.item.content not in ("concat", "add")
-            or len(fusion.dims) < 2
-            or len(set(fusion.dims.values())) > 1
-            or (model.item.content == "add" and model.item.out_dim != fusion.out_dim)
+            len(blocks) < 2
+            or len({b.stop - b.start for b in blocks.values()}) > 1
+            or model.item.content == "none"
+            or (model.item.content == "add" and behind_id)
         ):
             raise ConfigError(
                 "MultimodalContrast compares blocks of final vectors, one block a modality. Let "
-                "the fusion be SideBySideFusion over encoders of one width, two at least, and "
-                "ItemVectors' content concat (or add, with as wide an id); or give CLIPLoss, "
-                "which compares what the encoders give."
+                "the fusion be SideBySideFusion over encoders of one width, or "
+                "FeatureAttentionFusion, of two modalities at least, and ItemVectors' content "
+                "concat (or add, with as wide an id); or give CLIPLoss, which compares what the "
+                "encoders give."
             )
-        self._start = model.item.out_dim - fusion.out_dim
-        self._blocks = fusion.blocks
+        self._start, self._blocks = behind_id if self.start is None else self.start, blocks
 
     def forward(
         self, model: RecommendationModel, batch: RankingBatch, output: RankingOutput
