@@ -9,7 +9,6 @@ MMFUSE_DATA.
 from __future__ import annotations
 
 import argparse
-import functools
 import random
 import time
 import warnings
@@ -36,28 +35,24 @@ TARGETS = {"lightgcn": 2, "vbpr": 2, "bm3": 5, "freedom": 5}
 def task_of(name: str, features: dict[str, Tensor]) -> RecommendationTask:
     """The task of a model, as the literal version has it."""
     blend = dict(zip(features, (0.1, 0.9), strict=True))
-    adam = functools.partial(torch.optim.Adam, lr=1e-3)
     if name == "lightgcn":
-        return RecommendationTask(backbone=LightGCN(2), optimizer=adam)
+        return RecommendationTask(backbone=LightGCN(2))
     if name == "vbpr":
         return RecommendationTask(
             ItemVectors(content="concat"),
             encoders={"*": {"class_path": "IdentityEncoder"}},
             fusion={"class_path": "ConcatFusion", "init_args": {"out_dim": 64, "hidden": 0}},
-            optimizer=adam,
         )
     if name == "bm3":
         return RecommendationTask(
             backbone=LightGCN(1, residual="item"),
             encoders=LINEAR,
             objectives=[BootstrapLoss(), EmbeddingL2()],
-            optimizer=adam,
         )
     return RecommendationTask(
         backbone=SumOf([LightGCN(2, keep=0.2), ItemGraph(10, blend)]),
         encoders=LINEAR,
         objectives=[BPRLoss(), ModalityBPR(1e-3)],
-        optimizer=adam,
     )
 
 
