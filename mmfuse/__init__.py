@@ -21,6 +21,8 @@ _HOMES = {
     "FusionModel": "mmfuse.model",
     "ModalitySpec": "mmfuse.spec",
     "Output": "mmfuse.model",
+    "RecommendationData": "mmfuse.recommend",
+    "RecommendationTask": "mmfuse.tasks",
     "Recommender": "mmfuse.recommend",
     "RobustnessResult": "mmfuse.robustness",
     "SupervisedTask": "mmfuse.tasks",
@@ -43,10 +45,10 @@ if TYPE_CHECKING:
     from mmfuse.encoder import Encoder
     from mmfuse.features import Extractor
     from mmfuse.model import FusionModel, Output
-    from mmfuse.recommend import Recommender
+    from mmfuse.recommend import RecommendationData, Recommender
     from mmfuse.robustness import RobustnessResult
     from mmfuse.spec import DataSpec, ModalitySpec, TargetSpec
-    from mmfuse.tasks import AlignmentTask, SupervisedTask, build_model
+    from mmfuse.tasks import AlignmentTask, RecommendationTask, SupervisedTask, build_model
     from mmfuse.tasks.predictions import to_frame
     from mmfuse.tokens import Tokens
     from mmfuse.trainer import Trainer
@@ -62,6 +64,8 @@ __all__ = [
     "FusionModel",
     "ModalitySpec",
     "Output",
+    "RecommendationData",
+    "RecommendationTask",
     "Recommender",
     "RobustnessResult",
     "SupervisedTask",
