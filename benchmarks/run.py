@@ -29,6 +29,9 @@ SCRIPTS = (
     "binding.py",
     "m3col_epoch.py",
     "lego_cost.py",
+    "recommend_topk.py",
+    "recommend_graphs.py",
+    "recommend_literal.py",
 )
 
 
