@@ -39,4 +39,4 @@ class Standardise(nn.Module):
         """Standardises one modality's input."""
         if isinstance(x, Tokens):
             return Tokens((x.values - self.mean) * self.scale, x.mask)
-        return (x - self.mean) * self.scale
+        return (x - self.mean).mul_(self.scale)  # in place: a second block costs as much again

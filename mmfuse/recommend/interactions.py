@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -90,9 +91,16 @@ class Interactions:
         return torch.isin(self.split, torch.tensor([SPLITS.index(s) for s in splits]).long())
 
     def lists(self, *splits: str) -> ItemLists:
-        """Each user's items in these splits together."""
-        here = self.within(*splits)
-        return ItemLists.of(self.user[here], self.item[here], self.user_count, self.item_count)
+        """Each user's items in these splits together; made once."""
+        which = tuple(sorted(set(splits)))
+        if which not in self._made:
+            here, counts = self.within(*which), (self.user_count, self.item_count)
+            self._made[which] = ItemLists.of(self.user[here], self.item[here], *counts)
+        return self._made[which]
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, ...], ItemLists]:
+        return {}
 
     def pairs(self, split: str) -> tuple[Tensor, Tensor]:
         """User and item of each pair of a split, ``(n,)`` each, in the order of the source."""

@@ -36,7 +36,8 @@ class RankingOutput:
         start_users: ``(B, D)`` the vectors before any graph, which are what is regularised.
         start_items: ``(B, 1 + N, D)`` likewise.
         content: the batch's distinct items through their modalities; None where they have none.
-        places: ``(B, 1 + N)`` long, each item's row in ``content``; None likewise.
+        places: ``(B, 1 + N)`` long, each item's row in ``content``; ``(B, 1)`` where no objective
+            looks at the modalities of drawn items; None likewise.
     """
 
     users: Tensor
@@ -169,19 +170,24 @@ class RecommendationModel(nn.Module):
         """Whether a step needs the vectors of all users and items."""
         return self.backbone is not None or self.user.needs_items
 
-    def forward(self, batch: RankingBatch, reads_content: bool = True) -> RankingOutput:
+    def forward(
+        self, batch: RankingBatch, reads_content: bool = True, reads_drawn: bool = True
+    ) -> RankingOutput:
         """Vectors of a training batch.
 
         Args:
             batch: pairs and negatives.
             reads_content: whether an objective looks at the items' modalities; if none does,
                 they are encoded where they enter the vectors alone.
+            reads_drawn: whether one looks at those of drawn items too.
         """
         items = batch.all_items()
-        distinct, places = torch.unique(items, return_inverse=True)
-        enters = self.item.content != "none" and not self.is_whole
-        content = self.encode(distinct, batch.content) if reads_content or enters else None
         if self.is_whole:
+            content, places = None, None
+            if reads_content:
+                looked = items if reads_drawn else items[:, :1]
+                content = self.encode(torch.unique(looked), batch.content)
+                places = None if content is None else content.places(looked)
             start_users, start_items, users, all_items = self._all(self._fused())
             return RankingOutput(
                 users[batch.users],
@@ -189,8 +195,11 @@ class RecommendationModel(nn.Module):
                 start_users[batch.users],
                 start_items[items],
                 content,
-                places if content is not None else None,
+                places,
             )
+        distinct, places = torch.unique(items, return_inverse=True)
+        enters = self.item.content != "none"
+        content = self.encode(distinct, batch.content) if reads_content or enters else None
         made = self.item(distinct, content.vector if enters and content is not None else None)
         x_i, x_u = made[places], self.user(batch.users, None)
         there = places if content is not None else None

@@ -241,7 +241,7 @@ class RecommendationTask(TrainedTask):
         """One step; losses are summed on the device and logged once an epoch."""
         model = self.model
         assert model is not None
-        output = model(batch, self._reads_content)
+        output = model(batch, self._reads_content, self._reads_drawn)
         named: dict[str, Tensor] = {}
         terms: list[Tensor] = []
         for term, factor in self._counting():
@@ -268,6 +268,12 @@ class RecommendationTask(TrainedTask):
     def _reads_content(self) -> bool:
         """Whether a term looks at the batch's items through their modalities."""
         return any(getattr(t, "reads_content", True) for t, _ in self._counting())
+
+    @property
+    def _reads_drawn(self) -> bool:
+        """Whether one of them looks at drawn items too."""
+        readers = [t for t, _ in self._counting() if getattr(t, "reads_content", True)]
+        return any(getattr(t, "reads_drawn", True) for t in readers)
 
     # Evaluation.
 

@@ -11,6 +11,7 @@ from torch.nn.functional import cosine_similarity
 
 from mmfuse.errors import ConfigError
 from mmfuse.recommend.objectives import (
+    AnchorAlignment,
     BCELoss,
     BootstrapLoss,
     BPRLoss,
@@ -18,6 +19,7 @@ from mmfuse.recommend.objectives import (
     ModalityBPR,
     SampledSoftmaxLoss,
 )
+from mmfuse.recommend.propagation import LightGCN
 
 
 def sigmoid(x):
@@ -137,3 +139,16 @@ def test_the_targets_of_the_bootstrap_have_no_gradient(seen):
 def test_items_without_modalities_are_refused(make):
     with pytest.raises(ConfigError, match="modalities"):
         make().build(small_model(content="none", tower=False))
+
+
+@pytest.mark.parametrize("objective", [BootstrapLoss(0), AnchorAlignment()])
+def test_who_looks_at_observed_items_alone_needs_no_others_encoded(objective):
+    model, batch = small_model(backbone=LightGCN(1)), batch_of()
+    torch.manual_seed(0)
+    objective.build(model)
+    objective.double()
+    fewer = model(batch, reads_drawn=objective.reads_drawn)
+    assert fewer.content.batch.index.tolist() == [0, 2, 3, 5]
+    whole = objective(model, batch, model(batch))
+    for name, loss in objective(model, batch, fewer).items():
+        torch.testing.assert_close(loss, whole[name])

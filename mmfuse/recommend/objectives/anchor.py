@@ -42,7 +42,7 @@ class AnchorAlignment(RankingObjective):
     without any takes no part at all.
     """
 
-    reads_content = True
+    reads_content, reads_drawn = True, False
 
     def __init__(
         self,

@@ -22,6 +22,9 @@ class RankingObjective(Term):
 
     #: Whether the objective looks at the items' modalities, which are then encoded.
     reads_content: ClassVar[bool] = False
+    #: Whether it looks at those of drawn items too; ``RankingOutput.places`` may else have the
+    #: observed ones alone.
+    reads_drawn: ClassVar[bool] = True
 
     def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
         super().__init__(weight, schedule)

@@ -40,7 +40,7 @@ class BootstrapLoss(RankingObjective):
     Departs from the paper: an item that lacks a modality takes no part in its terms.
     """
 
-    reads_content = True
+    reads_content, reads_drawn = True, False
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class MultimodalContrast(RankingObjective):
     takes no part in their comparison.
     """
 
-    reads_content = True
+    reads_content, reads_drawn = True, False
 
     def __init__(
         self,
