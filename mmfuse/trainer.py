@@ -12,12 +12,14 @@ from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
+from mmfuse.recommend.data import RecommendationData
 from mmfuse.run_trainer import RunTrainer
 from mmfuse.tasks import SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmfuse.recommend.robustness import RankingRobustness
     from mmfuse.robustness import RobustnessResult
 
 
@@ -30,15 +32,17 @@ class Trainer(RunTrainer):
     def robustness(
         self,
         model: L.LightningModule | None = None,
-        datamodule: FusionDataModule | None = None,
+        datamodule: FusionDataModule | RecommendationData | None = None,
         ckpt_path: str | Path | None = None,
         split: Literal["train", "val", "test"] = "test",
         out: str | Path | None = None,
         mcar_rates: list[float] | None = None,
         bootstrap: int = 1000,
         seed: int = 0,
-    ) -> RobustnessResult:
+    ) -> RobustnessResult | RankingRobustness:
         """Reports what happens when modalities are absent.
+
+        Of a recommender it is the items that lose modalities, and rankings that are measured.
 
         Args:
             model: a trained task; not needed with ``ckpt_path``.
@@ -52,23 +56,44 @@ class Trainer(RunTrainer):
             seed: seed of the simulated absence.
 
         Returns:
-            the numbers; the folder holds them too, with ``report.html``.
+            the numbers; the folder holds them too, with ``report.html``, or with pictures for a
+            recommender.
         """
-        from mmfuse.robustness_run import robustness_run
-
         if datamodule is None:
             raise ConfigError("A robustness report needs data; give a datamodule.")
+        folder = out or Path(self.log_dir or self.default_root_dir) / "robustness"
+        trained, found = getattr(model, "model", None), self._found(ckpt_path)
+        device, is_shown = self.strategy.root_device, self.progress_bar_callback is not None
+        if isinstance(datamodule, RecommendationData):
+            from mmfuse.recommend.robustness.run import ranking_robustness_run
+
+            ks = getattr(model, "ks", None)
+            return ranking_robustness_run(
+                datamodule,
+                folder,
+                trained,
+                found,
+                split,
+                mcar_rates,
+                ks,
+                bootstrap,
+                seed,
+                device,
+                is_shown,
+            )
+        from mmfuse.robustness_run import robustness_run
+
         return robustness_run(
             datamodule,
-            out or Path(self.log_dir or self.default_root_dir) / "robustness",
-            getattr(model, "model", None),
-            self._found(ckpt_path),
+            folder,
+            trained,
+            found,
             split,
             mcar_rates,
             bootstrap,
             seed,
-            self.strategy.root_device,
-            self.progress_bar_callback is not None,
+            device,
+            is_shown,
         )
 
     def extract(

@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "model",
         "objectives",
         "parser",
+        "robustness",
     },
 }
 #: What a package of encoders needs to know of mmfuse.

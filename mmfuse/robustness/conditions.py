@@ -62,13 +62,14 @@ def standard_conditions(
     label_rate: float = 0.8,
     value_rate: float = 0.5,
     limit: int = 8,
+    keep_one: bool = True,
 ) -> list[Condition]:
     """The conditions of a full study.
 
     The data as they are; every subset of modalities and none at all; missing completely at
     random at each rate; at random, driven by one modality; not at random, driven by the
-    label or by the lost value, each with its flip. Simulators keep one modality in every
-    row, so what they really took is less than their rate: see ``realised_rate``.
+    label or by the lost value, each with its flip. Where simulators keep one modality in every
+    row, what they really took is less than their rate: see ``realised_rate``.
 
     Args:
         modalities: their names.
@@ -81,6 +82,7 @@ def standard_conditions(
         value_rate: mean rate for MNAR on the value.
         limit: above this many modalities not all subsets are taken, but the single ones,
             those that leave one out, the full one, and what a Shapley estimate needs.
+        keep_one: whether a row never loses its last modality to a simulator.
     """
     found = [complete()]
     for kept in _subsets(modalities, limit, seed):
@@ -88,16 +90,17 @@ def standard_conditions(
             Condition(f"only {' + '.join(kept)}", "subset", math.nan, FixedPattern(list(kept)))
         )
     found.append(Condition("nothing", "empty", 1.0, FixedPattern([])))
-    if len(modalities) == 1:
+    if len(modalities) == 1 and keep_one:
         return found  # a simulator that keeps one modality would take nothing
-    found += [Condition(f"mcar {r:g}", "mcar", r, MCAR(r, seed=seed)) for r in mcar_rates]
-    found += [
-        Condition(f"mar {r:g} by {d}", "mar", r, MAR(r, d, seed=seed))
-        for d in (modalities if drivers is None else drivers)
-        for r in mar_rates
-    ]
-    label = LabelMNAR(label_rate, groups=groups, seed=seed)
-    value = ValueMNAR(value_rate, seed=seed)
+    found += [Condition(f"mcar {r:g}", "mcar", r, MCAR(r, seed, keep_one)) for r in mcar_rates]
+    if len(modalities) > 1:  # the driver itself stays
+        found += [
+            Condition(f"mar {r:g} by {d}", "mar", r, MAR(r, d, seed=seed, keep_one=keep_one))
+            for d in (modalities if drivers is None else drivers)
+            for r in mar_rates
+        ]
+    label = LabelMNAR(label_rate, groups=groups, seed=seed, keep_one=keep_one)
+    value = ValueMNAR(value_rate, seed=seed, keep_one=keep_one)
     found += [
         Condition(f"mnar {label_rate:g}", "mnar", label_rate, label),
         Condition(f"mnar {label_rate:g} flipped", "mnar_flipped", label_rate, label.flipped()),

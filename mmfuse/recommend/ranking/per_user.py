@@ -117,7 +117,7 @@ def compare_users(
     difference = (a - b).nan_to_num_(0.0)
     count = there.sum(dim=0).double()
     found = difference.sum(dim=0) / count
-    drawn = _drawn_means(difference, there.double(), draws, seed)
+    drawn = drawn_means(difference, there.double(), draws, seed)
     tail = (1 - confidence) / 2
     low, high = drawn.nanquantile(torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=0)
     # Differences that agree but for rounding are as far.
@@ -156,7 +156,7 @@ def _read(given: str | Path | pd.DataFrame, which: str) -> pd.DataFrame:
     return table
 
 
-def _drawn_means(values: Tensor, there: Tensor, draws: int, seed: int) -> Tensor:
+def drawn_means(values: Tensor, there: Tensor, draws: int, seed: int) -> Tensor:
     """Means over users that are drawn with replacement, ``(draws, metrics)``.
 
     How often each user is drawn makes one product of matrices of all metrics.

@@ -10,7 +10,7 @@ from scipy import stats
 
 from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.recommend.ranking import RankingEvaluation, compare_users, write_per_user
-from mmfuse.recommend.ranking.per_user import _drawn_means
+from mmfuse.recommend.ranking.per_user import drawn_means
 
 N = 200
 
@@ -66,7 +66,7 @@ def test_drawn_means_are_those_of_the_drawn_users():
     values = torch.randn(9, 2, dtype=torch.float64)
     there = (torch.rand(9, 2) < 0.7).double()
     there[0] = 1
-    found = _drawn_means(values * there, there, 20, seed=4)
+    found = drawn_means(values * there, there, 20, seed=4)
     who = torch.randint(9, (20, 9), generator=torch.Generator().manual_seed(4))
     wanted = (values * there)[who].sum(1) / there[who].sum(1)
     torch.testing.assert_close(found, wanted, equal_nan=True)
