@@ -54,3 +54,13 @@ def test_everyone_has_a_list_and_nobody_what_was_seen(walked):
     items = found["item"].str[1:].astype(int).to_numpy()
 
     assert not names["train"].contains(torch.tensor(users), torch.tensor(items)).any()
+
+
+def test_the_sound_is_not_missed_and_the_image_is(walked):
+    folder, names = walked
+    lines = names["lines"]
+    assert lines.loc["only sound", "drop_low"] > max(0.05, lines.loc["only image", "drop_high"])
+    files = {"robustness.csv", "meta.json", "subsets.png", "mcar.png"}
+    assert {path.name for path in (folder / "absence").iterdir()} == files
+    told = set(re.findall(r"^\| `(\w+)` \|", PAGE.partition("| `fill` |")[2], re.MULTILINE))
+    assert told == set(pd.read_csv(folder / "absence" / "robustness.csv")["fill"])

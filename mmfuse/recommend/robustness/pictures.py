@@ -23,9 +23,8 @@ def pictures(result: RankingRobustness) -> dict[str, Figure]:
 
 
 def _slices(result: RankingRobustness) -> dict[str, str]:
-    count = f"{result.meta['cold_items']:,} cold items"
-    there = set(result.table.loc[result.table["users"] > 0, "slice"])
-    return {n: t for n, t in {"all": "all items", "cold": count}.items() if n in there}
+    titles = {"all": "all items", "cold": f"{result.meta['cold_items']:,} cold items"}
+    return {name: title for name, title in titles.items() if name != "cold" or result.has_cold}
 
 
 def _named(metric: str) -> str:
@@ -50,21 +49,14 @@ def _mcar(result: RankingRobustness) -> Figure:
         axes.set_xlim(left=0)
         _plain(axes)
     _legend(figure, panels[0])
-    figure.supxlabel("Band: 95 % of the change from complete items, over users", fontsize="small")
+    figure.supxlabel("Band: 95 % over users", fontsize="small")
     return figure
 
 
 def _curve(axes: Axes, lines: pd.DataFrame, colour: str, name: str) -> None:
-    rate, start = lines["realised_rate"], lines["value"] + lines["drop"]
+    rate = lines["realised_rate"]
     axes.plot(rate, lines["value"], "o-", markersize=3, color=colour, label=name)
-    axes.fill_between(
-        rate,
-        start - lines["drop_high"],
-        start - lines["drop_low"],
-        color=colour,
-        alpha=0.15,
-        linewidth=0,
-    )
+    axes.fill_between(rate, lines["low"], lines["high"], color=colour, alpha=0.15, linewidth=0)
 
 
 def _subsets(result: RankingRobustness) -> Figure:

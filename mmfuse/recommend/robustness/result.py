@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mmfuse.files import replacing, write_json
@@ -60,6 +61,12 @@ class RankingRobustness:
     def fills(self) -> list[str]:
         """The model, and the baselines that there are."""
         return list(self.meta["fills"])
+
+    @property
+    def has_cold(self) -> bool:
+        """Whether cold items are to be found, and others too, so that they say something more."""
+        every, cold = self.lines("all"), self.lines("cold")
+        return bool((cold["users"] > 0).any()) and not np.array_equal(cold["value"], every["value"])
 
     def lines(self, slice: str = "all", metric: str | None = None) -> pd.DataFrame:
         """The lines of one slice and one metric, the main one by default."""

@@ -22,7 +22,7 @@ def print_robustness(result: RankingRobustness, console: Console | None = None) 
     console = console or Console()
     lines, cold = _by_condition(result, "all"), _by_condition(result, "cold")
     others = [f for f in result.fills if f != "absent"]
-    has_cold = any(line["users"] for line in cold.values())
+    has_cold = result.has_cold
     title = f"{result.meta['split']}/{result.main_metric}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("items have", overflow="fold")
