@@ -72,7 +72,7 @@ def ranking_robustness(
     was_training = model.training
     model.eval()
     try:
-        study = Study(model, data, chosen, split, ks)
+        study = Study(model, data, split, ks)
         lines = []
         for condition in chosen:
             lines += study.lines(condition, bootstrap, seed)

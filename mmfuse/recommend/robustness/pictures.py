@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mmfuse.recommend.robustness.result import RankingRobustness
 from mmfuse.robustness.report import looks
@@ -12,6 +13,9 @@ from mmfuse.robustness.report.words import kept_name
 
 #: What a picture calls each fill.
 NAMES = {"absent": "told of absence", "zero": "zeros instead", "mean": "training means instead"}
+
+#: Dashes, as curves of stand-ins may lie on the model's.
+_STYLES = {"absent": "-", "zero": "--", "mean": ":"}
 
 
 def pictures(result: RankingRobustness) -> dict[str, Figure]:
@@ -41,7 +45,7 @@ def _mcar(result: RankingRobustness) -> Figure:
         lines = lines[lines["family"].isin(["complete", "mcar"])]
         for i, fill in enumerate(result.fills):
             one = lines[lines["fill"] == fill].sort_values("realised_rate")
-            _curve(axes, one, looks.colour(i), NAMES[fill])
+            _curve(axes, one, looks.colour(i), _STYLES[fill], NAMES[fill])
         axes.set_title(title, loc="left", fontsize="medium")
         axes.set_xlabel("share of modalities that are missing")
         axes.set_ylabel(_named(result.main_metric))
@@ -53,9 +57,9 @@ def _mcar(result: RankingRobustness) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, lines: pd.DataFrame, colour: str, name: str) -> None:
+def _curve(axes: Axes, lines: pd.DataFrame, colour: str, style: str, name: str) -> None:
     rate = lines["realised_rate"]
-    axes.plot(rate, lines["value"], "o-", markersize=3, color=colour, label=name)
+    axes.plot(rate, lines["value"], style, marker="o", markersize=3, color=colour, label=name)
     axes.fill_between(rate, lines["low"], lines["high"], color=colour, alpha=0.15, linewidth=0)
 
 
@@ -103,6 +107,7 @@ def _subsets(result: RankingRobustness) -> Figure:
 
 def _plain(axes: Axes) -> None:
     axes.grid(alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.model import RecommendationModel
-from mmfuse.recommend.ranking import RankingEvaluation, evaluate_ranking, popularity_of
+from mmfuse.recommend.ranking import popularity_of, ranking_metrics, restricted, top_items
 from mmfuse.recommend.ranking.per_user import drawn_means
 from mmfuse.recommend.robustness.encoded import EncodedItems
 from mmfuse.recommend.robustness.fills import Fill, fills_of
@@ -21,6 +21,8 @@ RankedSplit = Literal["val", "test"]
 #: Whose pairs are left out of each split's rankings.
 SEEN: Mapping[str, tuple[str, ...]] = {"val": ("train",), "test": ("train", "val")}
 _KINDS = ("recall", "ndcg")
+#: Users who are ranked for and measured together.
+_TOGETHER = 8192
 _TAIL = torch.tensor([0.025, 0.975], dtype=torch.float64)
 
 
@@ -30,7 +32,6 @@ class Study:
     Args:
         model: in eval mode, with content in its items' vectors.
         data: what it was trained on.
-        conditions: those that will be asked for.
         split: whose pairs are to be found.
         ks: where to measure.
     """
@@ -39,7 +40,6 @@ class Study:
         self,
         model: RecommendationModel,
         data: RecommendationData,
-        conditions: Sequence[Condition],
         split: RankedSplit,
         ks: Sequence[int],
     ) -> None:
@@ -53,13 +53,7 @@ class Study:
         self.relevant = data.interactions.lists(split)
         self.seen = data.interactions.lists(*SEEN[split])
         self.cold = popularity_of(data.interactions.lists("train")) == 0
-        # What a condition takes from some items is told by these items' complete ranking.
-        self._kept = {c.name: self._left(c) for c in conditions}
-        affected = {name: self._affected(kept) for name, kept in self._kept.items()}
-        self._complete = {
-            fill: self._ranked(self.natural, fill, {"cold": self.cold, **_prefixed(affected)})
-            for fill in self.fills
-        }
+        self._complete = {fill: self._ranked(self.natural, fill) for fill in self.fills}
 
     def _left(self, condition: Condition) -> Tensor:
         """``(I, M)`` bool in fusion order, who is there under a condition."""
@@ -68,26 +62,28 @@ class Study:
         kept = torch.stack([columns[m] for m in self.encoded.tower.modalities], dim=1)
         return kept.to(self.natural.device) & self.natural
 
-    def _affected(self, kept: Tensor) -> Tensor:
-        return (self.natural & ~kept).any(dim=1).cpu()
-
-    def _ranked(self, kept: Tensor, fill: Fill, slices: Mapping[str, Tensor]) -> RankingEvaluation:
+    def _ranked(self, kept: Tensor, fill: Fill) -> Tensor:
+        """``(n, k)`` the first items of every user."""
         vectors = self.model.represent(self.encoded.fused(kept, self.fills[fill]))
-        return evaluate_ranking(
-            vectors.users,
-            vectors.items,
-            self.model.score.matrix,
-            self.relevant,
-            self.seen,
-            self.codes,
-            self.ks,
-            {name: which for name, which in slices.items() if which.any()},
-        )
+        score, k = self.model.score.matrix, max(self.ks)
+        parts = [
+            top_items(vectors.users[some], vectors.items, score, k, self.seen, some).items
+            for some in self.codes.split(_TOGETHER)
+        ]
+        return torch.cat(parts)
+
+    def _measured(self, top: Tensor, which: Tensor | None) -> dict[str, Tensor]:
+        """Each user's metrics ``(n,)``, of all relevant items or of some alone."""
+        relevant = self.relevant if which is None else restricted(self.relevant, which)
+        blocks = zip(top.split(_TOGETHER), self.codes.split(_TOGETHER), strict=True)
+        parts = [ranking_metrics(some, relevant, codes, self.ks) for some, codes in blocks]
+        names = [f"{kind}_at_{k}" for kind in _KINDS for k in self.ks]
+        return {name: torch.cat([part[name] for part in parts]).cpu() for name in names}
 
     def lines(self, condition: Condition, bootstrap: int, seed: int) -> list[tuple[Any, ...]]:
         """The table's lines of one condition; see ``RankingRobustness``."""
-        kept = self._kept[condition.name]
-        affected = self._affected(kept)
+        kept = self._left(condition)
+        affected = (self.natural & ~kept).any(dim=1).cpu()
         realised = 1 - kept.sum().item() / max(int(self.natural.sum()), 1)
         about = (
             condition.name,
@@ -96,32 +92,18 @@ class Study:
             float(condition.rate),
             realised,
         )
-        now = {fill: self._complete[fill] for fill in self.fills}
+        tops = self._complete
         if affected.any():
-            slices = {"cold": self.cold, "affected": affected}
-            now = {fill: self._ranked(kept, fill, slices) for fill in self.fills}
+            tops = {fill: self._ranked(kept, fill) for fill in self.fills}
         found = []
-        for name, whole in (
-            ("all", ""),
-            ("cold", "cold"),
-            ("affected", f"affected {condition.name}"),
-        ):
-            one = {f: _metrics(e, "" if name == "all" else name, self.ks) for f, e in now.items()}
-            two = {f: _metrics(e, whole, self.ks) for f, e in self._complete.items()}
-            if all(one.values()):
-                found += _lines(about, name, one, two, bootstrap, seed)
+        for name, which in {"all": None, "cold": self.cold, "affected": affected}.items():
+            if which is not None and not which.any():
+                continue
+            now = {fill: self._measured(top, which) for fill, top in tops.items()}
+            # What goes from some items is told by these same items' complete ranking.
+            whole = {fill: self._measured(top, which) for fill, top in self._complete.items()}
+            found += _lines(about, name, now, whole, bootstrap, seed)
         return found
-
-
-def _prefixed(affected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"affected {name}": which for name, which in affected.items()}
-
-
-def _metrics(evaluation: RankingEvaluation, slice: str, ks: Sequence[int]) -> dict[str, Tensor]:
-    """Each user's metrics of a slice, "" for all; nothing where no item is of the slice."""
-    found = evaluation.sliced.get(slice, {}) if slice else evaluation.per_user
-    names = [f"{kind}_at_{k}" for kind in _KINDS for k in ks]
-    return {name: found[name].cpu() for name in names if name in found}
 
 
 def _lines(
