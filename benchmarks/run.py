@@ -31,7 +31,7 @@ SCRIPTS = (
     "lego_cost.py",
     "recommend_topk.py",
     "recommend_graphs.py",
-    "recommend_literal.py",
+    "recommend_epoch.py",
 )
 
 
