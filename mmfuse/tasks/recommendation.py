@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from mmfuse.checkpoint import about, differences, differing_parts
-from mmfuse.data.datamodule import Split
 from mmfuse.encoder import Encoder
 from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.fusion.base import Fusion
@@ -22,13 +20,11 @@ from mmfuse.objectives.base import Term
 from mmfuse.recommend.batch import RankingBatch
 from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.items import ItemVectors
-from mmfuse.recommend.model import RecommendationModel, Represented
+from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.objectives import BPRLoss, EmbeddingL2, RankingObjective
-from mmfuse.recommend.objectives.pairs import pairwise
 from mmfuse.recommend.parts import item_parts
 from mmfuse.recommend.propagation import GraphData, Propagation
-from mmfuse.recommend.ranking import KS, RankingEvaluation, evaluate_ranking, item_slices
-from mmfuse.recommend.ranking.evaluation import joined
+from mmfuse.recommend.ranking import KS
 from mmfuse.recommend.ranking.per_user import write_per_user
 from mmfuse.recommend.scores import DotScore, Score
 from mmfuse.recommend.serving import Recommender, serving_state
@@ -37,10 +33,8 @@ from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import ModalitySpec
 from mmfuse.tasks.build import build_encoders, fused
 from mmfuse.tasks.optimizer import adam
+from mmfuse.tasks.ranked import RankedSplit
 from mmfuse.tasks.trained import TrainedTask
-
-#: Pairs whose validation loss is computed together.
-_TOGETHER = 65536
 
 
 class RecommendationTask(TrainedTask):
@@ -53,9 +47,10 @@ class RecommendationTask(TrainedTask):
     Validation ranks all items for each user that has something to find there, training pairs
     left out, and logs ``val/recall_at_20`` and so on (``ndcg``, ``precision``, ``map``, ``mrr``,
     ``hit_rate``, at each of ``ks``), and ``val/loss``, the BPR loss of the validation pairs against
-    uniform negatives that stay the same. Test leaves validation pairs out too, and adds the same
-    metrics for kinds of items, such as ``test/cold/recall_at_20``, what is shown besides accuracy
-    (``test/coverage``, ``test/novelty``, ...), and ``per_user.parquet`` in the run's folder.
+    uniform negatives that stay the same. Test leaves validation pairs out too, and adds recall and
+    NDCG for kinds of items, such as ``test/cold/recall_at_20``, what is shown besides accuracy
+    (``test/coverage``, ``test/novelty``, ...), and ``per_user.parquet`` in the run's folder, which
+    has every metric of every user and kind.
 
     Args:
         item: makes the items' vectors; ids by default, with content added where there are
@@ -136,8 +131,7 @@ class RecommendationTask(TrainedTask):
             ModalityDropout(modality_dropout, seed=dropout_seed) if modality_dropout else None
         )
         self.model: RecommendationModel | None = None
-        self._found: list[RankingEvaluation] = []
-        self._vectors: Represented | None = None
+        self._ranked: RankedSplit | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything the task was given, in plain data, for a record of the run."""
@@ -279,62 +273,41 @@ class RecommendationTask(TrainedTask):
 
     def on_validation_epoch_start(self) -> None:
         """Makes the vectors of all, once."""
-        self._represent("val")
+        assert self.model is not None
+        self._ranked = RankedSplit(self.model, self._data, "val", self.ks)
 
     def on_test_epoch_start(self) -> None:
         """Makes the vectors of all, once."""
-        self._represent("test")
-
-    def _represent(self, split: Split) -> None:
         assert self.model is not None
-        self._vectors, self._found = self.model.represent(split=split), []
+        self._ranked = RankedSplit(self.model, self._data, "test", self.ks)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Ranks for a block of users."""
-        self._rank(batch, ("train",), "val")
+        assert self._ranked is not None
+        self._ranked.add(batch)
 
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
         """Ranks for a block of users."""
-        self._rank(batch, ("train", "val"), "test")
-
-    def _rank(self, codes: Tensor, seen: Sequence[str], split: str) -> None:
-        assert self.model is not None
-        assert self._vectors is not None
-        interactions, train = self._data.interactions, self._data.interactions.lists("train")
-        slices = None
-        if split == "test":
-            catalogue = self._data.catalogue
-            slices = item_slices(
-                train,
-                None if catalogue is None else catalogue.presence("test"),
-                () if catalogue is None else catalogue.modalities,
-            )
-        self._found.append(
-            evaluate_ranking(
-                self._vectors.users,
-                self._vectors.items,
-                self.model.score.matrix,
-                interactions.lists(split),
-                interactions.lists(*seen),
-                codes,
-                self.ks,
-                slices,
-            )
-        )
+        assert self._ranked is not None
+        self._ranked.add(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the means over users, and the loss."""
-        scores = self._gathered().means() | {"loss": self._loss_of("val")}
+        ranked, self._ranked = self._ranked, None
+        assert ranked is not None
+        scores = ranked.evaluation(self.trainer.world_size).means() | {"loss": ranked.loss()}
         self._log(scores, "val", {"loss", f"recall_at_{self._main}"})
 
     def on_test_epoch_end(self) -> None:
-        """Logs the means over users, those of kinds of items, and what is shown."""
-        found = self._gathered()
-        train = self._data.interactions.lists("train")
-        scores = found.means()
-        scores |= found.exposure.scores(train) if found.exposure is not None else {}
+        """Logs the means over users, the main ones of kinds of items, and what is shown."""
+        ranked, self._ranked = self._ranked, None
+        assert ranked is not None
+        found = ranked.evaluation(self.trainer.world_size)
+        assert found.exposure is not None
+        scores = found.means() | found.exposure.scores(self._data.interactions.lists("train"))
+        main = (f"recall_at_{self._main}", f"ndcg_at_{self._main}", "users")
         for kind, metrics in found.means_of_items().items():
-            scores |= {f"{kind}/{name}": value for name, value in metrics.items()}
+            scores |= {f"{kind}/{name}": metrics[name] for name in main}
         self._log(scores, "test", set())
         if self.trainer.log_dir and self.trainer.is_global_zero and self.loggers:
             ids = self._data.interactions.user_ids
@@ -344,32 +317,9 @@ class RecommendationTask(TrainedTask):
     def _main(self) -> int:
         return 20 if 20 in self.ks else self.ks[0]
 
-    def _gathered(self) -> RankingEvaluation:
-        """The evaluation of all users, those of other processes among them."""
-        found, self._found = self._found, []
-        if self.trainer.world_size > 1:
-            others: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(others, found)
-            found = [part for process in others for part in process]
-        return joined(found)
-
     def _log(self, scores: Mapping[str, float], split: str, shown: set[str]) -> None:
         for name, value in scores.items():
             self.log(f"{split}/{name}", value, prog_bar=name in shown, sync_dist=False)
-
-    def _loss_of(self, split: str) -> float:
-        """The BPR loss of a split's pairs against uniform negatives that stay the same."""
-        assert self.model is not None
-        assert self._vectors is not None
-        users, items = self._data.interactions.pairs(split)
-        draw = torch.Generator().manual_seed(0)
-        negatives = self._data.sampler().draw(users, 1, draw)
-        total, vectors = 0.0, self._vectors
-        for some in torch.arange(len(users)).split(_TOGETHER):
-            both = torch.cat([items[some, None], negatives[some]], dim=1)
-            scores = self.model.score.pairs(vectors.users[users[some]], vectors.items[both])
-            total += pairwise(scores).double().sum().item()
-        return total / len(users)
 
     # Checkpoints: plain data only, so that they load without unpickling.
 
