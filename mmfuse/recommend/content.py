@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -50,6 +50,27 @@ class ItemContent:
     def vector(self) -> Tensor:
         """``(n, C)`` the fused vectors."""
         return self.output.fused.vector
+
+    def rows(self, index: Tensor) -> ItemContent:
+        """Some of these items; what the fusion says of all, its losses, stays.
+
+        Args:
+            index: ``(k,)`` long, places among these items.
+        """
+        fused, count = self.output.fused, len(self.batch)
+        picked: dict[str, Any] = {
+            f.name: value[index]
+            for f in fields(fused)
+            if isinstance(value := getattr(fused, f.name), Tensor)
+            and (f.name != "step_modality" or value.dim() > 1)
+        }
+        assert all(len(getattr(fused, name)) == count for name in picked)
+        return ItemContent(
+            self.batch.rows(index),
+            {m: t.rows(index) for m, t in self.tokens.items()},
+            Output({}, replace(fused, **picked), {}),
+            self.present[index],
+        )
 
     def places(self, items: Tensor) -> Tensor:
         """Where items stand among these, of any shape; all of them are here."""

@@ -154,12 +154,9 @@ class RecommendationModel(nn.Module):
         )
 
     def _fused(self, split: Split = "train") -> Tensor | None:
-        """What enters the vectors of all items, a block at a time where nothing learns."""
+        """What enters the vectors of all items, a block at a time."""
         if self.item.content == "none":
             return None
-        if self.training:
-            content = self.encode()
-            return None if content is None else content.vector
         every = torch.arange(len(self.item.warm)).split(_BLOCK)
         return torch.cat([c.vector for codes in every if (c := self.encode(codes, None, split))])
 
@@ -182,13 +179,18 @@ class RecommendationModel(nn.Module):
             reads_drawn: whether one looks at those of drawn items too.
         """
         items = batch.all_items()
+        enters = self.tower is not None and self.item.content != "none"
         if self.is_whole:
-            content, places = None, None
-            if reads_content:
-                looked = items if reads_drawn else items[:, :1]
-                content = self.encode(torch.unique(looked), batch.content)
-                places = None if content is None else content.places(looked)
-            start_users, start_items, users, all_items = self._all(self._fused())
+            looked = items if reads_drawn else items[:, :1]
+            distinct, fused, content = torch.unique(looked), None, None
+            if enters:
+                every = self.encode()
+                assert every is not None
+                fused, content = every.vector, every.rows(distinct)
+            elif reads_content:
+                content = self.encode(distinct, batch.content)
+            places = None if content is None else content.places(looked)
+            start_users, start_items, users, all_items = self._all(fused)
             return RankingOutput(
                 users[batch.users],
                 all_items[items],
@@ -198,7 +200,6 @@ class RecommendationModel(nn.Module):
                 places,
             )
         distinct, places = torch.unique(items, return_inverse=True)
-        enters = self.item.content != "none"
         content = self.encode(distinct, batch.content) if reads_content or enters else None
         made = self.item(distinct, content.vector if enters and content is not None else None)
         x_i, x_u = made[places], self.user(batch.users, None)

@@ -84,6 +84,19 @@ def test_loaded_rows_and_those_of_the_catalogue_are_the_same(batch):
     assert torch.equal(model(carried).items, expected)
 
 
+def test_what_a_graph_needs_of_all_items_is_encoded_once(batch):
+    """The fusion's own losses come with it, whether or not an objective reads modalities."""
+    model, asked = make("content along graphs"), []
+    encode = model.tower.encode
+    model.tower.encode = lambda rows: asked.append(len(rows)) or encode(rows)
+    for reads_content in (True, False):
+        output = model(batch, reads_content)
+        assert torch.equal(output.content.batch.index[output.places], batch.all_items())
+        fused = output.content.output.fused.vector[output.places]
+        assert torch.equal(fused, output.start_items[:, :, 6:])
+    assert asked == [30, 30]
+
+
 class Spoilt:
     """A catalogue in which something else stands in absent slots, or some are absent."""
 
