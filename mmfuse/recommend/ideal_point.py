@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.contrastive import Temperature, unit
-from mmfuse.recommend.scores import Score
+from mmfuse.recommend.scores import Score, dots
 
 
 class IdealPointScore(Score):
@@ -52,7 +52,7 @@ class IdealPointScore(Score):
         """
         if self.scale is None:
             return -torch.linalg.vector_norm(items - users.unsqueeze(1), dim=-1)
-        return self.scale() * torch.einsum("bd,bnd->bn", unit(users), unit(items))
+        return self.scale() * dots(unit(users), unit(items))
 
     def matrix(self, users: Tensor, items: Tensor) -> Tensor:
         """Scores of every user and item.

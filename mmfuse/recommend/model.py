@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfuse.batch import Batch
 from mmfuse.data.datamodule import Split
@@ -192,17 +193,17 @@ class RecommendationModel(nn.Module):
             places = None if content is None else content.places(looked)
             start_users, start_items, users, all_items = self._all(fused)
             return RankingOutput(
-                users[batch.users],
-                all_items[items],
-                start_users[batch.users],
-                start_items[items],
+                F.embedding(batch.users, users),
+                F.embedding(items, all_items),
+                F.embedding(batch.users, start_users),
+                F.embedding(items, start_items),
                 content,
                 places,
             )
         distinct, places = torch.unique(items, return_inverse=True)
         content = self.encode(distinct, batch.content) if reads_content or enters else None
         made = self.item(distinct, content.vector if enters and content is not None else None)
-        x_i, x_u = made[places], self.user(batch.users, None)
+        x_i, x_u = F.embedding(places, made), self.user(batch.users, None)
         there = places if content is not None else None
         return RankingOutput(x_u, x_i, x_u, x_i, content, there)
 

@@ -17,6 +17,7 @@ from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.parts import item_parts
 from mmfuse.recommend.propagation import Chain, ItemGraph, LightGCN, SumOf
 from mmfuse.recommend.prototypes import PrototypeUsers
+from mmfuse.recommend.scores import DotScore
 from mmfuse.recommend.users import UserVectors
 
 DATA = planted(negatives=3)
@@ -207,3 +208,12 @@ def test_ids_alone_have_no_shares():
 def test_wrong_options_are_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 40])
+def test_a_score_of_pairs_is_that_of_the_matrix(count):
+    users, items = torch.randn(5, 6).double(), torch.randn(5, count, 6).double()
+    expected = torch.stack(
+        [DotScore().matrix(u[None], i)[0] for u, i in zip(users, items, strict=True)]
+    )
+    torch.testing.assert_close(DotScore().pairs(users, items), expected)

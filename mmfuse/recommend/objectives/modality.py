@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Schedule
@@ -11,6 +11,7 @@ from mmfuse.recommend.batch import RankingBatch
 from mmfuse.recommend.model import RankingOutput, RecommendationModel
 from mmfuse.recommend.objectives.base import RankingObjective
 from mmfuse.recommend.objectives.pairs import pairwise
+from mmfuse.recommend.scores import dots
 
 
 class ModalityBPR(RankingObjective):
@@ -53,8 +54,8 @@ class ModalityBPR(RankingObjective):
         assert output.places is not None
         found = {}
         for m, (vectors, here) in modality_vectors(model, output, self.project).items():
-            items, there = vectors[output.places], here[output.places]
-            losses = pairwise(torch.einsum("bd,bnd->bn", output.users, items))
+            items, there = F.embedding(output.places, vectors), here[output.places]
+            losses = pairwise(dots(output.users, items))
             valid = there[:, :1] & there[:, 1:]
             found[m] = losses.masked_fill(~valid, 0).sum() / valid.sum().clamp(min=1)
         return found
