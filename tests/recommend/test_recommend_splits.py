@@ -133,7 +133,9 @@ def test_a_given_split_stays_and_may_be_held_to_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [UserTimeSplit(), TimeSplit(), LeaveOneOut(), GivenSplit("error")], ids=repr
+    "rule",
+    [UserTimeSplit(), TimeSplit(), LeaveOneOut(), GivenSplit("error")],
+    ids=lambda rule: type(rule).__name__,
 )
 def test_a_rule_of_time_says_that_it_needs_times(rule: SplitRule) -> None:
     pairs = given_pairs()
