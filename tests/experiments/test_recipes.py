@@ -16,7 +16,8 @@ from mmfuse.cli import main
 from mmfuse.data import CatalogueData
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-RECIPES = sorted(EXPERIMENTS.glob("*/*.yaml"))
+#: Those of recommenders, whose data and models are files apart, have tests of their own.
+RECIPES = sorted(p for p in EXPERIMENTS.glob("*/*.yaml") if p.parent.name != "recommend")
 
 
 def content(recipe):

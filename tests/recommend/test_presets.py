@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import lightning as L
@@ -11,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from planted import planted
 
+from mmfuse.cli import main
 from mmfuse.recommend import Recommender
 from mmfuse.registry import import_all
 from mmfuse.tasks import RecommendationTask
@@ -61,3 +63,17 @@ def test_a_preset_trains_and_ranks(name: str, tmp_path: Path) -> None:
     assert torch.isfinite(vectors.items).all()
     served = Recommender.load(tmp_path / "checkpoints/best.ckpt").recommend(k=3)
     assert len(served) == 45 * 3
+
+
+@pytest.mark.data
+@pytest.mark.skipif("MMFUSE_DATA" not in os.environ, reason="needs the data mirror")
+def test_the_recipe_of_tiktok_runs_with_a_preset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = FOLDER.parent / "tiktok.yaml"
+    words = ["fit", "--config", str(recipe), "--config", str(FOLDER / "vbpr.yaml")]
+    short = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
+    assert main([*words, *short]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("Best checkpoint: runs/")
+    assert (tmp_path / "runs/version_0/checkpoints/best.ckpt").is_file()
