@@ -42,7 +42,8 @@ class Tokens:
     def pooled(self) -> Tensor:
         """Mean over the real tokens, ``(B, D)``; zero for a row that has none."""
         if self.values.shape[1] == 1:
-            return self.values[:, 0].masked_fill(~self.mask, 0)
+            first = self.values[:, 0]
+            return first if _is_whole(self.mask) else first.masked_fill(~self.mask, 0)
         mask = self.mask.unsqueeze(-1)
         total = self.values.masked_fill(~mask, 0).sum(dim=1)
         return total / mask.sum(dim=1).clamp(min=1)
@@ -68,6 +69,8 @@ class Tokens:
         Whatever stood there (NaN included) reaches neither output nor gradient.
         """
         mask = self.mask & present.unsqueeze(1)
+        if _is_whole(mask):
+            return Tokens(self.values, mask)
         blank = ~mask.view(*mask.shape, *([1] * (self.values.dim() - 2)))
         return Tokens(self.values.masked_fill(blank, 0), mask)
 
@@ -78,3 +81,11 @@ class Tokens:
         )
         mask = self.mask.new_zeros(size, self.mask.shape[1]).index_copy(0, rows, self.mask)
         return Tokens(values, mask)
+
+
+def _is_whole(mask: Tensor) -> bool:
+    """Whether nothing is to be blanked, which spares a copy and another on the way back.
+
+    Known without waiting on a CPU alone, and not while a graph is being traced.
+    """
+    return mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all())
