@@ -9,9 +9,8 @@ from typing import Any
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from mmfuse.checkpoint import about, differences, differing_parts
 from mmfuse.encoder import Encoder
-from mmfuse.errors import CheckpointError, ConfigError
+from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout
 from mmfuse.model import FusionModel
@@ -27,13 +26,14 @@ from mmfuse.recommend.propagation import GraphData, Propagation
 from mmfuse.recommend.ranking import KS
 from mmfuse.recommend.ranking.per_user import write_per_user
 from mmfuse.recommend.scores import DotScore, Score
-from mmfuse.recommend.serving import Recommender, serving_state
+from mmfuse.recommend.serving import Recommender
 from mmfuse.recommend.users import Users, UserVectors
 from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import ModalitySpec
 from mmfuse.tasks.build import build_encoders, fused
 from mmfuse.tasks.optimizer import adam
 from mmfuse.tasks.ranked import RankedSplit
+from mmfuse.tasks.ranking_checkpoint import contents, model_in
 from mmfuse.tasks.trained import TrainedTask
 
 
@@ -341,14 +341,7 @@ class RecommendationTask(TrainedTask):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what rebuilds the model, and what ``Recommender.load`` needs."""
         assert self.model is not None
-        description, tensors = serving_state(self.recommender())
-        checkpoint["mmfuse"] = {
-            **about(),
-            "recommendation": self.model.describe(),
-            "objectives": [describe(o) for o in self.objectives],  # type: ignore[arg-type]
-            "recommender": description,
-        }
-        checkpoint["serving"] = tensors
+        checkpoint |= contents(self.model, self.objectives, self.recommender())
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Takes the checkpoint's model, after checking that it is the same architecture.
@@ -356,33 +349,6 @@ class RecommendationTask(TrainedTask):
         Raises:
             CheckpointError: the checkpoint is of another model, naming what differs.
         """
-        found = checkpoint.get("mmfuse", {}).get("recommendation")
-        if found is None:
-            raise CheckpointError(
-                "The checkpoint is of another task. Give one that RecommendationTask made."
-            )
-        if self.model is not None:
-            _require_same(found, self.model.describe())
-        model = RecommendationModel.rebuild(found).to(self.device)
-        self.build(model)
+        self.build(model_in(checkpoint, self.model).to(self.device))
         if self._trainer is not None:
             self._attach(self._data)
-
-
-def _require_same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    differing = []
-    if found["tower"] is not None and wanted["tower"] is not None:
-        names = ("checkpoint", "configuration")
-        differing += differences(found["tower"], wanted["tower"], names)
-    mine, theirs = (
-        {k: v for k, v in d.items() if k not in ("tower", "modality_dropout")}
-        | {"tower": d["tower"] is None}
-        for d in (found, wanted)
-    )
-    differing += differing_parts(mine, theirs, ("checkpoint", "configuration"))
-    if differing:
-        raise CheckpointError(
-            "The checkpoint is of another model. "
-            + "; ".join(differing)
-            + ". Give the configuration and the data that the checkpoint was trained with."
-        )
