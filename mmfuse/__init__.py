@@ -5,8 +5,9 @@ Names are imported on first use, so that ``import mmfuse`` and ``mmfuse --help``
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmfuse.lazy import lazy
 
 __version__ = "0.1.0"
 
@@ -31,11 +32,11 @@ _HOMES = {
     "Tokens": "mmfuse.tokens",
     "Trainer": "mmfuse.trainer",
     "build_model": "mmfuse.tasks",
+    "features": "mmfuse.features",
     "load": "mmfuse.checkpoint",
     "save": "mmfuse.checkpoint",
     "to_frame": "mmfuse.tasks.predictions",
 }
-_PARTS = ("features",)
 
 if TYPE_CHECKING:
     from mmfuse import features
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from mmfuse.tasks.predictions import to_frame
     from mmfuse.tokens import Tokens
     from mmfuse.trainer import Trainer
+else:
+    __getattr__ = lazy(__name__, _HOMES)
 
 __all__ = [
     "AlignmentTask",
@@ -79,11 +82,3 @@ __all__ = [
     "save",
     "to_frame",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in _PARTS:
-        return importlib.import_module(f"mmfuse.{name}")
-    raise AttributeError(f"module 'mmfuse' has no attribute {name!r}")

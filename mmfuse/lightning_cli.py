@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import warnings
 from argparse import ArgumentError
@@ -19,6 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from mmfuse.arguments import ours, readable
 from mmfuse.data import RunData
 from mmfuse.errors import ConfigError
+from mmfuse.lazy import import_names
 from mmfuse.registry import import_all
 from mmfuse.runs import hush
 from mmfuse.tasks.predictions import PredictionWriter
@@ -95,7 +95,7 @@ def run(args: Sequence[str]) -> None:
     # The words are sys.argv's own, or a test's.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     import_all()  # so that the short class names of every installed package are known
-    importlib.import_module("mmfuse.recommend")
+    import_names("mmfuse.recommend")
     try:
         MmfuseCLI(
             L.LightningModule,

@@ -16,6 +16,9 @@ from mmfuse.model import FusionModel, Towers
 from mmfuse.spec import TargetSpec
 from mmfuse.tokens import Tokens
 
+#: The column of what a fusion makes.
+FUSED = "fused"
+
 TOKENS = ".tokens"
 
 
@@ -109,7 +112,7 @@ def names_of(model: Towers) -> list[str]:
     """Everything that can be extracted from ``model``."""
     names = [*model.modalities, *(m + TOKENS for m in model.modalities)]
     if isinstance(model, FusionModel):
-        names += ["fused", "steps", "logits"]
+        names += [FUSED, "steps", "logits"]
     return names
 
 
@@ -141,7 +144,7 @@ def compute(model: Towers, batch: Batch, wanted: Sequence[str]) -> dict[str, Col
             found[m] = Vectors(kept.pooled(), kept.mask.any(dim=1), kept.mask.shape[1] > 1)
         if m + TOKENS in wanted:
             found[m + TOKENS] = Sequences.of(kept)
-    if isinstance(model, FusionModel) and {"fused", "steps", "logits"} & set(wanted):
+    if isinstance(model, FusionModel) and {FUSED, "steps", "logits"} & set(wanted):
         found |= _fused(model, tokens, present, wanted)
     return {name: column for name in wanted for name, column in _named(found, name)}
 
@@ -161,7 +164,7 @@ def _fused(
 ) -> dict[str, Column]:
     fused = model.fuse(tokens, present)
     everyone = present.new_ones(len(present))
-    found: dict[str, Column] = {"fused": Vectors(fused.vector, everyone)}
+    found: dict[str, Column] = {FUSED: Vectors(fused.vector, everyone)}
     if "steps" in wanted:
         if fused.steps is None:
             raise ConfigError(

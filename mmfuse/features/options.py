@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from mmfuse.errors import ConfigError
-from mmfuse.features.columns import check_names
+from mmfuse.features.columns import FUSED, check_names
 from mmfuse.features.shard import WRITERS, Format
 from mmfuse.model import FusionModel, Towers
 from mmfuse.store import SPLITS
@@ -63,4 +63,4 @@ class Options:
 
 def default_columns(model: Towers) -> list[str]:
     """The modalities' vectors and, from a model with a fusion, the fused one."""
-    return [*model.modalities, *(["fused"] if isinstance(model, FusionModel) else [])]
+    return [*model.modalities, *([FUSED] if isinstance(model, FusionModel) else [])]

@@ -86,6 +86,18 @@ def space_of(description: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return None
 
 
+def share_a_space(manifest: Mapping[str, Any], one: str, other: str) -> bool:
+    """Whether two columns are known to lie in one space, that of one pretrained model.
+
+    Encoders that were trained together may share one too, which no manifest tells.
+    """
+    if one == other:
+        return True
+    described = manifest["model"]["description"]["encoders"]
+    spaces = [space_of(described[m]) if m in described else None for m in (one, other)]
+    return spaces[0] is not None and spaces[0] == spaces[1]
+
+
 def partner(description: Mapping[str, Any], kind: str) -> Encoder | None:
     """The encoder for another kind of input in the space of the described one, if it has one.
 

@@ -15,16 +15,14 @@ from mmfuse.batch import Batch
 from mmfuse.encoder import Encoder
 from mmfuse.errors import CheckpointError, ConfigError, DataError, UnknownModalityError
 from mmfuse.features import fingerprint
-from mmfuse.features.columns import Vectors, compute
+from mmfuse.features.columns import FUSED, Vectors, compute
 from mmfuse.features.extractor import Extractor
-from mmfuse.features.pretrained import partner, space_of
+from mmfuse.features.pretrained import partner
 from mmfuse.media import Sound, Video, decode_image, decode_sound
 from mmfuse.media.image import to_rgb
 from mmfuse.model import FusionModel, Towers
 from mmfuse.recorded import rebuild
 from mmfuse.spec import DataSpec, ModalitySpec
-
-FUSED = "fused"
 
 
 def embed(
@@ -137,18 +135,6 @@ def extractor_for(
             "by --row, or extract features of that modality too."
         )
     return Extractor({modality: other})
-
-
-def share_a_space(manifest: Mapping[str, Any], one: str, other: str) -> bool:
-    """Whether two columns are known to lie in one space, that of one pretrained model.
-
-    Encoders that were trained together may share one too, which no manifest tells.
-    """
-    if one == other:
-        return True
-    described = manifest["model"]["description"]["encoders"]
-    spaces = [space_of(described[m]) if m in described else None for m in (one, other)]
-    return spaces[0] is not None and spaces[0] == spaces[1]
 
 
 def _is_same(encoder: Any, made: Mapping[str, Any]) -> bool:

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from mmfuse.errors import ConfigError
+from mmfuse.features.columns import FUSED
 from mmfuse.features.feature_index import BACKENDS, FeatureIndex, index
 from mmfuse.features.labels import labels_of
 from mmfuse.features.neighbours import METRICS, Neighbours
-from mmfuse.features.query import FUSED, embed, extractor_for, share_a_space
+from mmfuse.features.pretrained import share_a_space
 from mmfuse.parser import Parser
 from mmfuse.store import FeatureFolder
 
@@ -86,6 +87,8 @@ def _by_row(given: argparse.Namespace, row: int) -> tuple[Neighbours, str, str]:
 def _by_item(
     given: argparse.Namespace, manifest: Mapping[str, Any], kind: str, value: str
 ) -> tuple[Neighbours, str, str]:
+    from mmfuse.features.query import embed, extractor_for  # Lightning takes its time
+
     by = given.by or _modality(manifest, kind)
     column = _column(manifest, by, given.column)
     extractor = extractor_for(manifest, by, column, given.ckpt_path)

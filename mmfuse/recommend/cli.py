@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-
-import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from mmfuse.errors import ConfigError
 from mmfuse.parser import Parser
-from mmfuse.recommend.known_ids import Ids
-from mmfuse.recommend.recommender import Recommender
-from mmfuse.recommend.written import explained, read_ids, write_recommendations
+
+if TYPE_CHECKING:  # torch takes its time, which --help need not wait for
+    import pandas as pd
+
+    from mmfuse.recommend.known_ids import Ids
 
 _DESCRIPTION = """\
 Ranks items for users with a checkpoint of a recommendation task, which holds all that it takes.
@@ -56,6 +54,9 @@ def run(words: Sequence[str]) -> int:
     """
     given = _parser().parse_args(words)
     _check(given)
+    from mmfuse.recommend.recommender import Recommender
+    from mmfuse.recommend.written import explained, write_recommendations
+
     recommender = Recommender.load(given.checkpoint)
     if given.to_faiss is not None:
         recommender.to_faiss(given.to_faiss)
@@ -100,12 +101,18 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _users(given: argparse.Namespace, ids: Ids) -> list[int | str] | None:
+    from mmfuse.recommend.written import read_ids
+
     if given.user is not None:
         return ids.read(given.user)
     return None if given.users == _ALL else read_ids(given.users, ids)
 
 
 def _show(found: pd.DataFrame, title: str, item: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     names = ["rank", item, *(c for c in found if c not in ("rank", "item", "similar"))]
     for name in names:

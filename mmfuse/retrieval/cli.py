@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmfuse.parser import Parser
-from mmfuse.retrieval import report
-from mmfuse.retrieval.directions import every_direction
-from mmfuse.retrieval.stored import read_columns
 
 DESCRIPTION = """\
 How well the modalities of extracted features find each other: every direction's recall, ranks
@@ -40,6 +37,11 @@ def run(words: Sequence[str]) -> int:
         MmfuseError: a mistake, in one sentence.
     """
     given = _parser().parse_args(words)
+    # Behind the parser: torch takes its time, which --help need not wait for.
+    from mmfuse.retrieval import report
+    from mmfuse.retrieval.directions import every_direction
+    from mmfuse.retrieval.stored import read_columns
+
     split = None if given.split == "all" else given.split
     found = read_columns(given.features, given.columns, split, given.target)
     most = len(next(iter(found.present.values())))
