@@ -23,6 +23,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from mmfuse import Trainer
 from mmfuse.compare.table import interval
 from mmfuse.files import replacing
+from mmfuse.lazy import import_names
 from mmfuse.recommend import CatalogueInteractions, RecommendationData
 from mmfuse.recommend.baselines import ItemKNN, Popularity, RankingBaseline
 from mmfuse.registry import import_all
@@ -39,6 +40,7 @@ BASELINES: dict[str, type[RankingBaseline]] = {"popularity": Popularity, "item_k
 def task_of(preset: str) -> RecommendationTask:
     """The task that a preset's file describes, as the command reads it."""
     import_all()
+    import_names("mmfuse.recommend")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(L.LightningModule, "model")
     content = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())

@@ -15,6 +15,7 @@ _HOMES = {
     "DotScore": "mmfuse.recommend.scores",
     "GivenSplit": "mmfuse.recommend.splits",
     "INTERACTIONS": "mmfuse.recommend.sources",
+    "Histories": "mmfuse.recommend.histories",
     "IdealPointScore": "mmfuse.recommend.ideal_point",
     "InteractionArrays": "mmfuse.recommend.sources",
     "InteractionDataset": "mmfuse.recommend.sources",
@@ -34,7 +35,10 @@ _HOMES = {
     "RecommendationData": "mmfuse.recommend.data",
     "RecommendationModel": "mmfuse.recommend.model",
     "Recommender": "mmfuse.recommend.recommender",
+    "SASRecUsers": "mmfuse.recommend.sasrec",
     "Score": "mmfuse.recommend.scores",
+    "SequenceUsers": "mmfuse.recommend.sequence_users",
+    "Sequences": "mmfuse.recommend.histories",
     "SplitRule": "mmfuse.recommend.splits",
     "TimeSplit": "mmfuse.recommend.splits",
     "UserTimeSplit": "mmfuse.recommend.splits",
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from mmfuse.recommend.batch import RankingBatch
     from mmfuse.recommend.catalogue import ItemCatalogue
     from mmfuse.recommend.data import RecommendationData
+    from mmfuse.recommend.histories import Histories, Sequences
     from mmfuse.recommend.ideal_point import IdealPointScore
     from mmfuse.recommend.interactions import Interactions
     from mmfuse.recommend.items import ItemVectors
@@ -54,7 +59,9 @@ if TYPE_CHECKING:
     from mmfuse.recommend.negatives import NegativeSampler
     from mmfuse.recommend.prototypes import PrototypeUsers
     from mmfuse.recommend.recommender import Recommender
+    from mmfuse.recommend.sasrec import SASRecUsers
     from mmfuse.recommend.scores import DotScore, Score
+    from mmfuse.recommend.sequence_users import SequenceUsers
     from mmfuse.recommend.sources import (
         INTERACTIONS,
         CatalogueInteractions,
@@ -84,6 +91,7 @@ __all__ = [
     "ColdStartSplit",
     "DotScore",
     "GivenSplit",
+    "Histories",
     "IdealPointScore",
     "InteractionArrays",
     "InteractionDataset",
@@ -103,7 +111,10 @@ __all__ = [
     "RecommendationData",
     "RecommendationModel",
     "Recommender",
+    "SASRecUsers",
     "Score",
+    "SequenceUsers",
+    "Sequences",
     "SplitRule",
     "TimeSplit",
     "UserTimeSplit",

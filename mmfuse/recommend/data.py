@@ -54,7 +54,7 @@ class RecommendationData(RankingLoaders):
         rating_from: least rating of an interaction that counts; None for all.
         user_core: least number of items of a user; who has fewer leaves, until none is left.
         item_core: least number of users of an item, likewise.
-        batch_size: pairs a training batch.
+        batch_size: pairs a training batch; users, for a model that reads the order of their items.
         eval_batch_size: users a block elsewhere.
         negatives: drawn for each pair, with replacement, from the items that its user has no
             training pair with, and from nothing else.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.errors import ConfigError, DataError
+from mmfuse.recommend.histories import Histories
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.store import SPLITS
 
@@ -100,6 +101,28 @@ class Interactions:
 
     @cached_property
     def _made(self) -> dict[tuple[str, ...], ItemLists]:
+        return {}
+
+    def histories(self, *splits: str) -> Histories:
+        """Each user's items in these splits together, oldest first; made once.
+
+        Raises:
+            DataError: there are no times.
+        """
+        if self.time is None:
+            raise DataError(
+                "The interactions have no times, and the order of a user's items is asked for. "
+                "Name the source's column of times, or give InteractionArrays time."
+            )
+        which = tuple(sorted(set(splits)))
+        if which not in self._ordered:
+            here = self.within(*which)
+            found = Histories.of(self.user[here], self.item[here], self.time[here], self.user_count)
+            self._ordered[which] = found
+        return self._ordered[which]
+
+    @cached_property
+    def _ordered(self) -> dict[tuple[str, ...], Histories]:
         return {}
 
     def pairs(self, split: str) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset
 from mmfuse.data.loader import BatchOrder
 from mmfuse.recommend.batch import RankingBatch
 from mmfuse.recommend.catalogue import ItemCatalogue
+from mmfuse.recommend.histories import Histories, Sequences
 from mmfuse.recommend.negatives import NegativeSampler
 
 
@@ -44,12 +47,10 @@ class PairOrder(BatchOrder):
                 yield Draw(self.epoch, self.rank + at * self.world, places)
 
 
-class RankingDataset(Dataset[RankingBatch]):
-    """Training pairs with negatives, made a batch at a time.
+class RankingDataset(Dataset[RankingBatch], ABC):
+    """Base of what makes training batches, each in one go.
 
     Args:
-        users: ``(E,)`` long.
-        items: ``(E,)`` long.
         sampler: draws the negatives.
         negatives: how many for each pair.
         seed: of the draws, beside epoch and batch.
@@ -58,32 +59,71 @@ class RankingDataset(Dataset[RankingBatch]):
 
     def __init__(
         self,
-        users: Tensor,
-        items: Tensor,
         sampler: NegativeSampler,
         negatives: int,
         seed: int,
         catalogue: ItemCatalogue | None = None,
     ) -> None:
-        self.users, self.items, self.sampler = users, items, sampler
-        self.negatives, self.seed, self.catalogue = negatives, seed, catalogue
+        self.sampler, self.negatives = sampler, negatives
+        self.seed, self.catalogue = seed, catalogue
 
-    def __len__(self) -> int:
-        return len(self.users)
+    @abstractmethod
+    def pairs(self, places: Tensor) -> tuple[Tensor, Tensor, Sequences | None]:
+        """Users and items ``(B,)`` of a batch, and what comes before them if that counts.
+
+        Args:
+            places: ``(n,)`` long, as the order gives them.
+        """
 
     def __getitem__(self, draw: Draw) -> RankingBatch:
         return self.__getitems__(draw)
 
     def __getitems__(self, draw: Draw) -> RankingBatch:
         """The batch; the same whoever makes it."""
-        users = self.users[draw.places]
+        users, items, sequences = self.pairs(draw.places)
         generator = torch.Generator().manual_seed(_seed(self.seed, draw.epoch, draw.number))
         negatives = self.sampler.draw(users, self.negatives, generator)
-        batch = RankingBatch(users, self.items[draw.places], negatives)
+        batch = RankingBatch(users, items, negatives, None, sequences)
         if self.catalogue is None:
             return batch
-        content = self.catalogue.batch(batch.distinct_items())
-        return RankingBatch(batch.users, batch.items, negatives, content)
+        return replace(batch, content=self.catalogue.batch(batch.distinct_items()))
+
+
+class PairDataset(RankingDataset):
+    """Training pairs, by their number.
+
+    Args:
+        users: ``(E,)`` long.
+        items: ``(E,)`` long.
+        options: as ``RankingDataset``.
+    """
+
+    def __init__(self, users: Tensor, items: Tensor, *options: Any) -> None:
+        super().__init__(*options)
+        self.users, self.items = users, items
+
+    def pairs(self, places: Tensor) -> tuple[Tensor, Tensor, None]:
+        """The pairs of these numbers."""
+        return self.users[places], self.items[places], None
+
+
+class SequenceDataset(RankingDataset):
+    """Users by their codes: all pairs of their last items, each after what comes before it.
+
+    Args:
+        histories: of training.
+        length: how many items are looked at, at most.
+        options: as ``RankingDataset``.
+    """
+
+    def __init__(self, histories: Histories, length: int, *options: Any) -> None:
+        super().__init__(*options)
+        self.histories, self.length = histories, length
+
+    def pairs(self, places: Tensor) -> tuple[Tensor, Tensor, Sequences]:
+        """The pairs of these users."""
+        items, sequences = self.histories.pairs(places, self.length)
+        return places[sequences.row], items, sequences
 
 
 def _seed(*parts: int) -> int:

@@ -14,7 +14,13 @@ from mmfuse.errors import DataError
 from mmfuse.recommend.batch import RankingBatch
 from mmfuse.recommend.catalogue import ItemCatalogue
 from mmfuse.recommend.interactions import Interactions
-from mmfuse.recommend.loader import PairOrder, RankingDataset, UserDataset
+from mmfuse.recommend.loader import (
+    PairDataset,
+    PairOrder,
+    RankingDataset,
+    SequenceDataset,
+    UserDataset,
+)
 from mmfuse.recommend.negatives import NegativeSampler, sampler_of
 
 
@@ -28,6 +34,19 @@ class RankingLoaders(RunData):
     popularity: float
     leaky_negatives: bool
     seed: int
+    #: How many of a user's items a training batch tells of, in the order of time; 0 for none.
+    length = 0
+
+    def remember(self, length: int) -> None:
+        """Takes from a model how many of a user's items it looks at, in the order of time.
+
+        Above 0, training batches hold whole users, ``batch_size`` of them, and all pairs of their
+        last items.
+
+        Args:
+            length: at most; 0 where order counts for nothing.
+        """
+        self.length = length
 
     @property
     @abstractmethod
@@ -49,18 +68,25 @@ class RankingLoaders(RunData):
         return len(self.users("val")) > 0
 
     def train_dataloader(self) -> ResumableLoader[RankingBatch]:
-        """Training pairs with negatives, shuffled.
+        """Training pairs with negatives, shuffled; whole users for a model of sequences.
 
         Raises:
-            DataError: a user has taken every item that could be a negative.
+            DataError: a user has taken every item that could be a negative, or there are no times
+                and order counts.
         """
-        users, items = self.interactions.pairs("train")
-        rank, world = self._processes()
-        rows = torch.arange(len(users))
-        order = PairOrder(rows, self.batch_size, True, self.seed, rank, world, is_even=True)
+        known, rank, world = self.interactions, *self._processes()
         catalogue = self.catalogue
         content = None if catalogue is None or catalogue.resident else catalogue
-        dataset = RankingDataset(users, items, self.sampler(), self.negatives, self.seed, content)
+        options = (self.sampler(), self.negatives, self.seed, content)
+        dataset: RankingDataset
+        if self.length:
+            rows = self.users("train")
+            dataset = SequenceDataset(known.histories("train"), self.length, *options)
+        else:
+            users, items = known.pairs("train")
+            rows = torch.arange(len(users))
+            dataset = PairDataset(users, items, *options)
+        order = PairOrder(rows, self.batch_size, True, self.seed, rank, world, is_even=True)
         return ResumableLoader(dataset, order, self.workers)
 
     def sampler(self) -> NegativeSampler:

@@ -2,67 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmfuse.batch import Batch
 from mmfuse.data.datamodule import Split
 from mmfuse.errors import ConfigError
-from mmfuse.missing import ModalityDropout, RowFacts
+from mmfuse.missing import ModalityDropout
 from mmfuse.model import FusionModel
 from mmfuse.recommend.batch import RankingBatch
-from mmfuse.recommend.content import Catalogue, ItemContent
+from mmfuse.recommend.content import Catalogue
+from mmfuse.recommend.histories import Sequences
+from mmfuse.recommend.interactions import Interactions
+from mmfuse.recommend.item_side import ItemSide
 from mmfuse.recommend.items import ItemVectors
 from mmfuse.recommend.lists import ItemLists
+from mmfuse.recommend.outputs import RankingOutput, Represented
 from mmfuse.recommend.propagation import GraphData, Propagation
 from mmfuse.recommend.scores import DotScore, Score
+from mmfuse.recommend.sequence_users import SequenceUsers
 from mmfuse.recommend.users import Users
 from mmfuse.recorded import describe, rebuild
 
-#: Items that are encoded at a time outside of training.
-_BLOCK = 4096
+__all__ = ["RankingOutput", "RecommendationModel", "Represented"]
 
 
-@dataclass(frozen=True, slots=True)
-class RankingOutput:
-    """What a model says of a training batch.
-
-    Args:
-        users: ``(B, D)`` final vectors.
-        items: ``(B, 1 + N, D)`` final vectors, the observed item first.
-        start_users: ``(B, D)`` the vectors before any graph, which are what is regularised.
-        start_items: ``(B, 1 + N, D)`` likewise.
-        content: the batch's distinct items through their modalities; None where they have none.
-        places: ``(B, 1 + N)`` long, each item's row in ``content``; ``(B, 1)`` where no objective
-            looks at the modalities of drawn items; None likewise.
-    """
-
-    users: Tensor
-    items: Tensor
-    start_users: Tensor
-    start_items: Tensor
-    content: ItemContent | None
-    places: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class Represented:
-    """The final vectors of all.
-
-    Args:
-        users: ``(U, D)``.
-        items: ``(I, D)``.
-    """
-
-    users: Tensor
-    items: Tensor
-
-
-class RecommendationModel(nn.Module):
+class RecommendationModel(ItemSide):
     """Parts that make a recommender; plain torch, no Lightning.
 
     Items are what ``item`` says: ids, or what ``tower`` (encoders and any fusion) makes of their
@@ -101,6 +69,7 @@ class RecommendationModel(nn.Module):
         self.modality_dropout = modality_dropout
         self.epoch: int | None = None  # none has begun
         self.catalogue: Catalogue | None = None
+        self.interactions: Interactions | None = None
 
     def build(self, data: GraphData) -> None:
         """Makes tables and graphs for the users and items of the training interactions."""
@@ -108,58 +77,35 @@ class RecommendationModel(nn.Module):
         self.user.build(data.train, self.item.out_dim)
         if self.backbone is not None:
             self.backbone.build(data)
+            if isinstance(self.user, SequenceUsers):  # refuses a graph that has no place for them
+                self._passed(torch.zeros(data.train.count, self.item.out_dim))
 
-    def attach(self, catalogue: Catalogue | None) -> None:
-        """Takes the items' modalities, which are data and no part of the model."""
-        if (catalogue is None) != (self.tower is None):
+    def attach(self, catalogue: Catalogue | None, interactions: Interactions | None = None) -> None:
+        """Takes what is data and no part of the model.
+
+        Args:
+            catalogue: the items' modalities; None where they have none.
+            interactions: who took what when, for users that are made of it in order.
+
+        Raises:
+            ConfigError: the model needs what is not given, or the other way round.
+        """
+        self.look_at(catalogue)
+        if isinstance(self.user, SequenceUsers) and (
+            interactions is None or interactions.time is None
+        ):
             raise ConfigError(
-                "The model reads item modalities and the data has none, or the other way round. "
-                "Give both or neither."
+                f"{type(self.user).__name__} reads users' items in the order of time, and the "
+                "interactions have no times. Name the source's column of times, or take "
+                "UserVectors(by='history'), for which order is nothing."
             )
-        self.catalogue = catalogue
+        self.interactions = interactions
 
     def start_epoch(self, epoch: int) -> None:
         """Told before each epoch of training, for what is drawn anew."""
         self.epoch = epoch
         if self.backbone is not None:
             self.backbone.start_epoch(epoch)
-
-    # Items through their modalities.
-
-    def encode(
-        self, codes: Tensor | None = None, given: Batch | None = None, split: Split = "train"
-    ) -> ItemContent | None:
-        """Some items through their modalities; None where there is no tower.
-
-        Args:
-            codes: ``(n,)`` long, ascending; None for all.
-            given: their rows, where the loader brought them.
-            split: whose simulated absence applies.
-        """
-        if self.tower is None:
-            return None
-        assert self.catalogue is not None or given is not None
-        batch = given if given is not None else self.catalogue.batch(codes, split)  # type: ignore[union-attr]
-        device = next(self.tower.parameters()).device
-        batch = batch if batch.index.device == device else batch.to(device)
-        return ItemContent.of(self.tower, self._thinned(batch))
-
-    def _thinned(self, batch: Batch) -> Batch:
-        if self.modality_dropout is None or not self.training:
-            return batch
-        present = batch.present.cpu()
-        unknown, middle = torch.full((len(batch),), -1), torch.full(present.shape, 0.5)
-        facts = RowFacts(batch.modalities, batch.index.cpu(), present, unknown, middle)
-        return batch.keep(
-            self.modality_dropout.keep(facts, self.epoch or 0).to(batch.present.device)
-        )
-
-    def _fused(self, split: Split = "train") -> Tensor | None:
-        """What enters the vectors of all items, a block at a time."""
-        if self.item.content == "none":
-            return None
-        every = torch.arange(len(self.item.warm)).split(_BLOCK)
-        return torch.cat([c.vector for codes in every if (c := self.encode(codes, None, split))])
 
     # Vectors.
 
@@ -191,30 +137,64 @@ class RecommendationModel(nn.Module):
             elif reads_content:
                 content = self.encode(distinct, batch.content)
             places = None if content is None else content.places(looked)
-            start_users, start_items, users, all_items = self._all(fused)
+            if isinstance(self.user, SequenceUsers):
+                start_items = self.item(None, fused)
+                all_items = self._passed(start_items)
+                start_u = x_u = self.user.before(_sequences(batch), all_items)
+            else:
+                start_users, start_items, users, all_items = self._all(fused)
+                start_u = F.embedding(batch.users, start_users)
+                x_u = F.embedding(batch.users, users)
             return RankingOutput(
-                F.embedding(batch.users, users),
+                x_u,
                 F.embedding(items, all_items),
-                F.embedding(batch.users, start_users),
+                start_u,
                 F.embedding(items, start_items),
                 content,
                 places,
             )
-        distinct, places = torch.unique(items, return_inverse=True)
+        distinct = batch.distinct_items()
+        places = torch.searchsorted(distinct, items)
         content = self.encode(distinct, batch.content) if reads_content or enters else None
         made = self.item(distinct, content.vector if enters and content is not None else None)
-        x_i, x_u = F.embedding(places, made), self.user(batch.users, None)
+        x_i = F.embedding(places, made)
+        if isinstance(self.user, SequenceUsers):
+            x_u = self.user.before(_sequences(batch).among(distinct), made)
+        else:
+            x_u = self.user(batch.users, None)
         there = places if content is not None else None
         return RankingOutput(x_u, x_i, x_u, x_i, content, there)
 
-    def _all(self, fused: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _all(
+        self, fused: Tensor | None, split: Split = "train"
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The start and the end of all users and items."""
         items = self.item(None, fused)
+        if isinstance(self.user, SequenceUsers):
+            assert self.interactions is not None
+            before = ("train", "val") if split == "test" else ("train",)
+            y_i = self._passed(items)
+            users = self.user(None, y_i, self.interactions.histories(*before))
+            return users, items, users, y_i
         users = self.user(None, items)
         if self.backbone is None:
             return users, items, users, items
         y_u, y_i = self.backbone(users, items)
         return users, items, users if y_u is None else y_u, items if y_i is None else y_i
+
+    def _passed(self, items: Tensor) -> Tensor:
+        """The end of all items, where users are made of it."""
+        if self.backbone is None:
+            return items
+        nobody = items.new_zeros(len(self.user.warm), items.shape[1])
+        y_u, y_i = self.backbone(nobody, items)
+        if y_u is not None:
+            raise ConfigError(
+                f"{type(self.backbone).__name__} passes the vectors of users along, and "
+                f"{type(self.user).__name__} makes users of the items' final vectors. Choose a "
+                "backbone of items alone, such as ItemGraph, or none."
+            )
+        return items if y_i is None else y_i
 
     @torch.no_grad()
     def represent(self, fused: Tensor | None = None, split: Split = "train") -> Represented:
@@ -222,12 +202,15 @@ class RecommendationModel(nn.Module):
 
         Args:
             fused: ``(I, C)`` what enters the items' vectors, in place of what the catalogue gives.
-            split: whose simulated absence applies to the catalogue.
+            split: whose simulated absence applies to the catalogue, and whose pairs are to be
+                found: users that are made of their items in order know those of training, and for
+                ``test`` those of validation too.
         """
         was_training = self.training
         self.eval()
         try:
-            _, _, users, items = self._all(self._fused(split) if fused is None else fused)
+            fused = self._fused(split) if fused is None else fused
+            _, _, users, items = self._all(fused, split)
         finally:
             self.train(was_training)
         return Represented(self.user.known(users).detach(), items.detach())
@@ -299,3 +282,12 @@ class RecommendationModel(nn.Module):
         model.item.build(train, model.tower.fusion.out_dim if model.tower else None)
         model.user.build(train, model.item.out_dim)
         return model
+
+
+def _sequences(batch: RankingBatch) -> Sequences:
+    if batch.sequences is None:
+        raise ConfigError(
+            "The model reads what users took before, and the batch has no sequences. Call the "
+            "data's remember with the model's user.length before its loader is made."
+        )
+    return batch.sequences

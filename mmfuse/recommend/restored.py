@@ -46,7 +46,7 @@ def restored(path: str | Path, data: RecommendationData) -> RecommendationModel:
     if model.tower is not None:
         data.adopt(model.tower.spec)
         data.attach(model.tower.preprocess)
-    model.attach(data.catalogue)
+    model.attach(data.catalogue, data.interactions)
     return model.eval()
 
 

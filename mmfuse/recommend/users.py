@@ -21,6 +21,8 @@ class Users(nn.Module, Recorded, ABC):
     """
 
     warm: Tensor
+    #: How many of a user's items are looked at, in the order of time; 0 where order is nothing.
+    length = 0
 
     @property
     def needs_items(self) -> bool:

@@ -218,7 +218,8 @@ class RecommendationTask(TrainedTask):
         assert self.model is not None
         if self.model.tower is not None:
             data.attach(self.model.tower.preprocess)
-        self.model.attach(data.catalogue)
+        self.model.attach(data.catalogue, data.interactions)
+        data.remember(self.model.user.length)
 
     # Training.
 

@@ -43,7 +43,8 @@ def planted_features(items=30, absent=0.2, noise=0.3, seed=0):
 
 def planted(users=45, items=30, each=6, seed=0, content=True, absent=0.2, loyalty=0.95, **options):
     """Interactions with the items' modalities; ``content=False`` leaves them out."""
-    source = InteractionArrays(*planted_pairs(users, items, each, loyalty, seed))
+    user, item = planted_pairs(users, items, each, loyalty, seed)
+    source = InteractionArrays(user, item, time=np.arange(len(user)))
     found = planted_features(items, absent, seed=seed) if content else None
     data = {"split": RandomSplit(val=0.2, test=0.2), "batch_size": 64, "seed": seed}
     return RecommendationData(source, ArrayData(found) if found else None, **data | options)

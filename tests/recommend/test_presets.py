@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser
 from planted import planted
 
 from mmfuse.cli import main
+from mmfuse.lazy import import_names
 from mmfuse.recommend import Recommender
 from mmfuse.registry import import_all
 from mmfuse.tasks import RecommendationTask
@@ -24,6 +25,7 @@ PRESETS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 def read(name: str) -> RecommendationTask:
     import_all()
+    import_names("mmfuse.recommend")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(L.LightningModule, "model")
     content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())

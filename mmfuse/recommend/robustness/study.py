@@ -64,7 +64,8 @@ class Study:
 
     def _ranked(self, kept: Tensor, fill: Fill) -> Tensor:
         """``(n, k)`` the first items of every user."""
-        vectors = self.model.represent(self.encoded.fused(kept, self.fills[fill]))
+        fused = self.encoded.fused(kept, self.fills[fill])
+        vectors = self.model.represent(fused, self.split)
         score, k = self.model.score.matrix, max(self.ks)
         parts = [
             top_items(vectors.users[some], vectors.items, score, k, self.seen, some).items
