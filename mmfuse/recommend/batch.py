@@ -19,7 +19,7 @@ class RankingBatch:
         users: ``(B,)`` long.
         items: ``(B,)`` long, an observed item of each user.
         negatives: ``(B, N)`` long, drawn from the items that the user has no training
-            interaction with, and from nothing else.
+            interaction with, and from nothing else; N is 0 where none are asked for.
         content: the rows of the items that the batch names (``Batch.index`` is the item code,
             ascending), or None where items have no modalities or their features are resident.
         sequences: what the users took before each pair, in the order of time, for a model that

@@ -57,7 +57,8 @@ class RecommendationData(RankingLoaders):
         batch_size: pairs a training batch; users, for a model that reads the order of their items.
         eval_batch_size: users a block elsewhere.
         negatives: drawn for each pair, with replacement, from the items that its user has no
-            training pair with, and from nothing else.
+            training pair with, and from nothing else. 0 where no objective compares with drawn
+            items, as ``BootstrapLoss`` and ``InBatchSoftmaxLoss``: steps are shorter.
         popularity: negatives are drawn in proportion to how many users took an item in
             training, to this power; 0 for the same chance for all. Above 0, items without a
             training pair are never drawn.
@@ -111,7 +112,7 @@ class RecommendationData(RankingLoaders):
             "item_core": (item_core, 1),
             "batch_size": (batch_size, 1),
             "eval_batch_size": (eval_batch_size, 1),
-            "negatives": (negatives, 1),
+            "negatives": (negatives, 0),
             "popularity": (popularity, 0),
             "workers": (workers, 0),
             "resident_limit": (resident_limit, 0),

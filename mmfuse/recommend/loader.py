@@ -51,7 +51,7 @@ class RankingDataset(Dataset[RankingBatch], ABC):
     """Base of what makes training batches, each in one go.
 
     Args:
-        sampler: draws the negatives.
+        sampler: draws the negatives; None for none.
         negatives: how many for each pair.
         seed: of the draws, beside epoch and batch.
         catalogue: where the items' rows are read, or None if a batch carries none.
@@ -59,7 +59,7 @@ class RankingDataset(Dataset[RankingBatch], ABC):
 
     def __init__(
         self,
-        sampler: NegativeSampler,
+        sampler: NegativeSampler | None,
         negatives: int,
         seed: int,
         catalogue: ItemCatalogue | None = None,
@@ -81,12 +81,16 @@ class RankingDataset(Dataset[RankingBatch], ABC):
     def __getitems__(self, draw: Draw) -> RankingBatch:
         """The batch; the same whoever makes it."""
         users, items, sequences = self.pairs(draw.places)
-        generator = torch.Generator().manual_seed(_seed(self.seed, draw.epoch, draw.number))
-        negatives = self.sampler.draw(users, self.negatives, generator)
-        batch = RankingBatch(users, items, negatives, None, sequences)
+        batch = RankingBatch(users, items, self._negatives(users, draw), None, sequences)
         if self.catalogue is None:
             return batch
         return replace(batch, content=self.catalogue.batch(batch.distinct_items()))
+
+    def _negatives(self, users: Tensor, draw: Draw) -> Tensor:
+        if self.sampler is None:
+            return users.new_empty((len(users), 0))
+        generator = torch.Generator().manual_seed(_seed(self.seed, draw.epoch, draw.number))
+        return self.sampler.draw(users, self.negatives, generator)
 
 
 class PairDataset(RankingDataset):

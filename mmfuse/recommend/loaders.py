@@ -71,13 +71,14 @@ class RankingLoaders(RunData):
         """Training pairs with negatives, shuffled; whole users for a model of sequences.
 
         Raises:
-            DataError: a user has taken every item that could be a negative, or there are no times
-                and order counts.
+            DataError: a user has taken every item that could be a negative, if any are drawn; or
+                there are no times and order counts.
         """
         known, rank, world = self.interactions, *self._processes()
         catalogue = self.catalogue
         content = None if catalogue is None or catalogue.resident else catalogue
-        options = (self.sampler(), self.negatives, self.seed, content)
+        sampler = self.sampler() if self.negatives else None
+        options = (sampler, self.negatives, self.seed, content)
         dataset: RankingDataset
         if self.length:
             rows = self.users("train")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.model import RecommendationModel
+from mmfuse.recommend.negatives import NegativeSampler
 from mmfuse.recommend.objectives.pairs import pairwise
 from mmfuse.recommend.ranking import RankingEvaluation, evaluate_ranking, item_slices
 from mmfuse.recommend.ranking.evaluation import joined
@@ -75,7 +76,8 @@ class RankedSplit:
     def loss(self) -> float:
         """The BPR loss of the split's pairs against uniform negatives that stay the same."""
         users, items = self.data.interactions.pairs(self.split)
-        negatives = self.data.sampler().draw(users, 1, torch.Generator().manual_seed(0))
+        sampler = NegativeSampler(self.data.interactions.lists("train"))
+        negatives = sampler.draw(users, 1, torch.Generator().manual_seed(0))
         device, total = self.vectors.items.device, 0.0
         for some in torch.arange(len(users)).split(_TOGETHER):
             both = torch.cat([items[some, None], negatives[some]], dim=1).to(device)

@@ -21,6 +21,7 @@ from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.items import ItemVectors
 from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.objectives import BPRLoss, EmbeddingL2, RankingObjective
+from mmfuse.recommend.objectives.base import require_negatives
 from mmfuse.recommend.parts import item_parts
 from mmfuse.recommend.propagation import GraphData, Propagation
 from mmfuse.recommend.ranking import KS
@@ -179,6 +180,8 @@ class RecommendationTask(TrainedTask):
     def setup(self, stage: str) -> None:
         """Builds the model from the training interactions and the items' modalities."""
         data = self._data
+        if stage == "fit":
+            require_negatives(self.objectives, data.negatives)  # type: ignore[arg-type]
         if self.model is None:
             self.build(self.make_model(data))
         assert self.model is not None

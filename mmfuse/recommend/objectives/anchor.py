@@ -43,6 +43,7 @@ class AnchorAlignment(RankingObjective):
     """
 
     reads_content, reads_drawn = True, False
+    needs_negatives = False
 
     def __init__(
         self,

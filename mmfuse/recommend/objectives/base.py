@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 from torch import Tensor
 
+from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Schedule, Term
 from mmfuse.recommend.batch import RankingBatch
 from mmfuse.recommend.model import RankingOutput, RecommendationModel
@@ -25,6 +27,8 @@ class RankingObjective(Term):
     #: Whether it looks at those of drawn items too; ``RankingOutput.places`` may else have the
     #: observed ones alone.
     reads_drawn: ClassVar[bool] = True
+    #: Whether it compares observed items with drawn ones, of which there must then be one.
+    needs_negatives: ClassVar[bool] = True
 
     def __init__(self, weight: float = 1.0, schedule: Schedule = "constant") -> None:
         super().__init__(weight, schedule)
@@ -41,3 +45,22 @@ class RankingObjective(Term):
         self, model: RecommendationModel, batch: RankingBatch, output: RankingOutput
     ) -> dict[str, Tensor]:
         """Named scalar losses, before weighting."""
+
+
+def require_negatives(terms: Iterable[Term], count: int) -> None:
+    """Refuses data without negatives where an objective compares with drawn items.
+
+    Args:
+        terms: what training lowers the sum of.
+        count: items that the data draws for each pair.
+
+    Raises:
+        ConfigError: there are none, and a term needs some.
+    """
+    able = (t for t in terms if isinstance(t, RankingObjective) and t.needs_negatives)
+    if not count and (term := next(able, None)) is not None:
+        raise ConfigError(
+            f"{type(term).__name__} compares the item that a user took with drawn ones, and the "
+            "data draws none. Set RecommendationData's negatives to 1 or more, or leave the "
+            "objective out."
+        )

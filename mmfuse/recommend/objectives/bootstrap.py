@@ -41,6 +41,7 @@ class BootstrapLoss(RankingObjective):
     """
 
     reads_content, reads_drawn = True, False
+    needs_negatives = False
 
     def __init__(
         self,

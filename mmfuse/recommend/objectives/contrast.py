@@ -45,6 +45,7 @@ class MultimodalContrast(RankingObjective):
     """
 
     reads_content, reads_drawn = True, False
+    needs_negatives = False
 
     def __init__(
         self,

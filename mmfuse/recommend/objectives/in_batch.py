@@ -40,6 +40,8 @@ class InBatchSoftmaxLoss(RankingObjective):
     user, and of the same item, are no negatives.
     """
 
+    needs_negatives = False
+
     def __init__(
         self,
         temperature: float = 0.2,

@@ -38,6 +38,7 @@ class OrthogonalityLoss(RankingObjective):
     """
 
     reads_content = True
+    needs_negatives = False
 
     def __init__(self, weight: float = 1e-4, schedule: Schedule = "constant") -> None:
         super().__init__(weight, schedule)

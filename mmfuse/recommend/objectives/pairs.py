@@ -106,6 +106,8 @@ class EmbeddingL2(RankingObjective):
         vectors as in the authors' code.
     """
 
+    needs_negatives = False
+
     def __init__(self, weight: float = 1e-4, schedule: Schedule = "constant") -> None:
         super().__init__(weight, schedule)
 

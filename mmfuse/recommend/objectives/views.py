@@ -42,6 +42,8 @@ class PerturbedViews(RankingObjective):
     Departs from SimGCL: the noise comes after the graph, not at each of its layers.
     """
 
+    needs_negatives = False
+
     def __init__(
         self,
         strength: float = 0.1,
