@@ -127,7 +127,7 @@ class Histories:
         """
         last = self.last(users, length + 1)
         is_there = last != NOTHING
-        is_cut = self.sizes()[users] > length
+        is_cut = self.sizes()[users] > length + 1
         is_there[:, 0] &= ~is_cut
         row, place = is_there.nonzero(as_tuple=True)
         return last[row, place], Sequences(_without_last(last), row, place)

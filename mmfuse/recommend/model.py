@@ -91,9 +91,8 @@ class RecommendationModel(ItemSide):
             ConfigError: the model needs what is not given, or the other way round.
         """
         self.look_at(catalogue)
-        if isinstance(self.user, SequenceUsers) and (
-            interactions is None or interactions.time is None
-        ):
+        is_timeless = interactions is not None and interactions.time is None
+        if isinstance(self.user, SequenceUsers) and is_timeless:
             raise ConfigError(
                 f"{type(self.user).__name__} reads users' items in the order of time, and the "
                 "interactions have no times. Name the source's column of times, or take "
@@ -171,7 +170,11 @@ class RecommendationModel(ItemSide):
         """The start and the end of all users and items."""
         items = self.item(None, fused)
         if isinstance(self.user, SequenceUsers):
-            assert self.interactions is not None
+            if self.interactions is None:
+                raise ConfigError(
+                    f"{type(self.user).__name__} reads what users took, and the model has no "
+                    "interactions. Give them to its attach."
+                )
             before = ("train", "val") if split == "test" else ("train",)
             y_i = self._passed(items)
             users = self.user(None, y_i, self.interactions.histories(*before))
@@ -188,7 +191,7 @@ class RecommendationModel(ItemSide):
             return items
         nobody = items.new_zeros(len(self.user.warm), items.shape[1])
         y_u, y_i = self.backbone(nobody, items)
-        if y_u is not None:
+        if y_u is not None and y_u is not nobody:
             raise ConfigError(
                 f"{type(self.backbone).__name__} passes the vectors of users along, and "
                 f"{type(self.user).__name__} makes users of the items' final vectors. Choose a "

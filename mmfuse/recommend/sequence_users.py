@@ -54,10 +54,24 @@ class SequenceUsers(Users):
         read = self.read(_vectors(sequences.items, items))
         return read[sequences.row, sequences.place]
 
+    def after(self, taken: Tensor, items: Tensor) -> Tensor:
+        """What users are after all of their items, whoever they are.
+
+        Args:
+            taken: ``(n, l)`` long, rows of ``items``, oldest first, l up to L; -1 fills up the
+                lines of users who have fewer.
+            items: ``(I, D)`` final vectors.
+
+        Shape:
+            -> (n, D)
+        """
+        read = self.read(_vectors(taken, items))
+        return read[torch.arange(len(taken), device=taken.device), (taken != NOTHING).sum(dim=1)]
+
     def forward(
         self, codes: Tensor | None, items: Tensor | None, histories: Histories | None = None
     ) -> Tensor:
-        """What some users are after all of their items.
+        """What some known users are after all of their items.
 
         Args:
             codes: ``(n,)`` long; None for all.
@@ -72,10 +86,8 @@ class SequenceUsers(Users):
         codes = torch.arange(len(histories)) if codes is None else codes.cpu()
         found = [items.new_zeros(0, items.shape[1])]
         for some in codes.split(_TOGETHER):
-            taken = histories.last(some, self.length).to(items.device)
-            read = self.read(_vectors(taken, items))
-            sizes = (taken != NOTHING).sum(dim=1)
-            found.append(read[torch.arange(len(some), device=sizes.device), sizes])
+            taken = histories.last(some, self.length)
+            found.append(self.after(taken.to(items.device), items))
         return torch.cat(found)
 
 

@@ -75,5 +75,5 @@ def planted_model(data, *parts, seed=0, **options):
     model = RecommendationModel(*parts, **options)
     model.build(graph_data_of(data))
     if model.tower is not None:
-        model.attach(data.catalogue)
+        model.attach(data.catalogue, data.interactions)
     return model

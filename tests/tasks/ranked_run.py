@@ -13,17 +13,24 @@ sys.path.append(str(Path(__file__).parents[1] / "recommend"))
 from planted import planted
 
 from mmfuse import Trainer
-from mmfuse.recommend import ItemVectors
+from mmfuse.recommend import ItemVectors, SASRecUsers, UserVectors
 from mmfuse.recommend.objectives import BPRLoss, ModalityBPR
 from mmfuse.recommend.propagation import LightGCN
 from mmfuse.recommend.ranking import dot, evaluate_ranking
 from mmfuse.tasks import RecommendationTask
 
+#: What stands for users, and the graph.
+KINDS = {
+    "graph": lambda: (UserVectors(), LightGCN(1, keep=0.5)),
+    "sequences": lambda: (SASRecUsers(3, heads=2), None),
+}
 
-def main(folder: str, processes: int) -> None:
+
+def main(folder: str, processes: int, kind: str) -> None:
     torch.manual_seed(0)
-    # Two processes see two batches of 32 where one sees one of 64.
-    data = planted(batch_size=64 // processes, eval_batch_size=7)
+    # Two processes see two batches of 32 pairs, or 8 users, where one sees one of 64, or 16.
+    size = 64 if kind == "graph" else 16
+    data = planted(batch_size=size // processes, eval_batch_size=7)
     trainer = Trainer(
         max_epochs=3,
         default_root_dir=folder,
@@ -33,17 +40,15 @@ def main(folder: str, processes: int) -> None:
         devices=processes,
         strategy="ddp" if processes > 1 else "auto",
     )
-    item = ItemVectors(8, content="add")
-    task = RecommendationTask(
-        item, backbone=LightGCN(1, keep=0.5), objectives=[BPRLoss(), ModalityBPR()], ks=[5]
-    )
+    item, (user, backbone) = ItemVectors(8, content="add"), KINDS[kind]()
+    task = RecommendationTask(item, user, backbone, objectives=[BPRLoss(), ModalityBPR()], ks=[5])
     trainer.fit(task, datamodule=data)
     weights = torch.cat([p.detach().flatten() for p in task.model.parameters()])
     every = trainer.strategy.all_gather(weights).view(processes, -1)
     assert (every == every[0]).all()  # the processes have learned the same
     if not trainer.is_global_zero:
         return
-    vectors, lists = task.model.represent(), data.interactions.lists
+    vectors, lists = task.model.represent(split="val"), data.interactions.lists
     alone = evaluate_ranking(
         vectors.users, vectors.items, dot, lists("val"), lists("train"), ks=[5]
     )
@@ -52,4 +57,4 @@ def main(folder: str, processes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

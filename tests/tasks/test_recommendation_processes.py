@@ -13,9 +13,12 @@ import pytest
 
 
 @pytest.mark.slow
-def test_two_processes_learn_one_model_and_rank_for_every_user_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["graph", "sequences"])
+def test_two_processes_learn_one_model_and_rank_for_every_user_once(
+    tmp_path: Path, kind: str
+) -> None:
     ran = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("ranked_run.py")), str(tmp_path), "2"],
+        [sys.executable, str(Path(__file__).with_name("ranked_run.py")), str(tmp_path), "2", kind],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
