@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmfuse.fusion.base import Fused, Fusion, mean_of_present
+from mmfuse.fusion.soft_means import soft_means
 from mmfuse.tokens import Tokens
 
 
@@ -83,9 +83,7 @@ class _Attention(nn.Module):
         return made
 
     def _look(self, x: Tensor, y: Tensor) -> Tensor:
-        (q, q0), (k, k0), (v, v0), (o, o0) = self.maps
-        query, key, value = q * x + q0, k * y + k0, v * y + v0
-        found = F.scaled_dot_product_attention(
-            query.unsqueeze(2), key.unsqueeze(2), value.unsqueeze(2), scale=1.0
-        )
-        return o * found.squeeze(2) + o0
+        (q, q0), (k, _), (v, v0), (o, o0) = self.maps
+        # k0 moves all scores of a coordinate alike, which a softmax does not see.
+        means = soft_means(k * (q * x + q0), y)
+        return o * (v * means + v0) + o0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ class RecommendationModel(ItemSide):
         self.item.build(data.train, self.tower.fusion.out_dim if self.tower else None)
         self.user.build(data.train, self.item.out_dim)
         if self.backbone is not None:
-            self.backbone.build(data)
+            self.backbone.build(replace(data, width=self.item.out_dim))
             if isinstance(self.user, SequenceUsers):  # refuses a graph that has no place for them
                 self._passed(torch.zeros(data.train.count, self.item.out_dim))
 
@@ -136,22 +137,18 @@ class RecommendationModel(ItemSide):
             elif reads_content:
                 content = self.encode(distinct, batch.content)
             places = None if content is None else content.places(looked)
+            every_item = self.item(None, fused)
+            start_i = F.embedding(items, every_item)
             if isinstance(self.user, SequenceUsers):
-                start_items = self.item(None, fused)
-                all_items = self._passed(start_items)
-                start_u = x_u = self.user.before(_sequences(batch), all_items)
-            else:
-                start_users, start_items, users, all_items = self._all(fused)
-                start_u = F.embedding(batch.users, start_users)
-                x_u = F.embedding(batch.users, users)
-            return RankingOutput(
-                x_u,
-                F.embedding(items, all_items),
-                start_u,
-                F.embedding(items, start_items),
-                content,
-                places,
-            )
+                passed = self._passed(every_item)
+                x_u, x_i = self.user.before(_sequences(batch), passed), F.embedding(items, passed)
+                return RankingOutput(x_u, x_i, x_u, start_i, content, places)
+            every_user = self.user(None, every_item)
+            start_u = F.embedding(batch.users, every_user)
+            x_u, x_i = start_u, start_i
+            if self.backbone is not None:
+                x_u, x_i = self.backbone.at(every_user, every_item, batch.users, items)
+            return RankingOutput(x_u, x_i, start_u, start_i, content, places)
         distinct = batch.distinct_items()
         places = torch.searchsorted(distinct, items)
         content = self.encode(distinct, batch.content) if reads_content or enters else None
@@ -164,10 +161,8 @@ class RecommendationModel(ItemSide):
         there = places if content is not None else None
         return RankingOutput(x_u, x_i, x_u, x_i, content, there)
 
-    def _all(
-        self, fused: Tensor | None, split: Split = "train"
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The start and the end of all users and items."""
+    def _all(self, fused: Tensor | None, split: Split) -> tuple[Tensor, Tensor]:
+        """The final vectors of all users and items."""
         items = self.item(None, fused)
         if isinstance(self.user, SequenceUsers):
             if self.interactions is None:
@@ -177,13 +172,12 @@ class RecommendationModel(ItemSide):
                 )
             before = ("train", "val") if split == "test" else ("train",)
             y_i = self._passed(items)
-            users = self.user(None, y_i, self.interactions.histories(*before))
-            return users, items, users, y_i
+            return self.user(None, y_i, self.interactions.histories(*before)), y_i
         users = self.user(None, items)
         if self.backbone is None:
-            return users, items, users, items
+            return users, items
         y_u, y_i = self.backbone(users, items)
-        return users, items, users if y_u is None else y_u, items if y_i is None else y_i
+        return users if y_u is None else y_u, items if y_i is None else y_i
 
     def _passed(self, items: Tensor) -> Tensor:
         """The end of all items, where users are made of it."""
@@ -213,7 +207,7 @@ class RecommendationModel(ItemSide):
         self.eval()
         try:
             fused = self._fused(split) if fused is None else fused
-            _, _, users, items = self._all(fused, split)
+            users, items = self._all(fused, split)
         finally:
             self.train(was_training)
         return Represented(self.user.known(users).detach(), items.detach())

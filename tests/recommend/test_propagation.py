@@ -89,6 +89,16 @@ def test_a_sum_adds_up_and_a_chain_passes_on():
     assert alone[0] is None
 
 
+@pytest.mark.parametrize("make", [lambda: LightGCN(2), lambda: SumOf([ItemGraph(k=3)])])
+def test_some_rows_are_those_of_all(make):
+    """Of a side that is left alone they are the start."""
+    propagation, (users, items) = built(make()), start()
+    rows = torch.tensor([3, 3, 0]), torch.tensor([[1], [8]])
+    found, every = propagation.at(users, items, *rows), propagation(users, items)
+    for x, y, z, r in zip(found, every, (users, items), rows, strict=True):
+        assert torch.equal(x, (z if y is None else y)[r])
+
+
 def test_a_checkpoint_brings_the_graphs():
     users, items = (x.float() for x in start())
     made = Chain([LightGCN(2, keep=0.5), SumOf([LightGCN(1), ItemGraph(k=2)])])

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
 from mmfuse.recommend.lists import ItemLists
@@ -27,12 +28,14 @@ class GraphData:
         features: for each modality of the items ``(I, w_m)``, as the data has them.
         present: for each modality ``(I,)`` bool.
         seed: of what is drawn.
+        width: of the vectors that are passed along; None where it is not known.
     """
 
     train: ItemLists
     features: Mapping[str, Tensor] = field(default_factory=dict)
     present: Mapping[str, Tensor] = field(default_factory=dict)
     seed: int = 0
+    width: int | None = None
 
 
 class Propagation(nn.Module, Recorded, ABC):
@@ -59,6 +62,26 @@ class Propagation(nn.Module, Recorded, ABC):
         Shape:
             users (U, D), items (I, D) -> the same, or None for a side that is left alone
         """
+
+    def at(
+        self, users: Tensor, items: Tensor, user_rows: Tensor, item_rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What ``forward`` gives to some rows, which is all that a training step looks at.
+
+        One whose rows do not need each other makes these alone.
+
+        Args:
+            users: ``(U, D)``.
+            items: ``(I, D)``.
+            user_rows: long, of any shape; may repeat.
+            item_rows: likewise.
+
+        Shape:
+            -> (*user_rows.shape, D), (*item_rows.shape, D); the start of a side left alone
+        """
+        y_u, y_i = self(users, items)
+        y_u, y_i = users if y_u is None else y_u, items if y_i is None else y_i
+        return F.embedding(user_rows, y_u), F.embedding(item_rows, y_i)
 
     @abstractmethod
     def alone(self, items: Tensor) -> Tensor:
@@ -107,7 +130,19 @@ class Chain(_Several):
 
     def forward(self, users: Tensor, items: Tensor) -> Sides:
         """What the last part makes of what the others made."""
-        for part in self._each():
+        return self._through(self._each(), users, items)
+
+    def at(
+        self, users: Tensor, items: Tensor, user_rows: Tensor, item_rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the last part makes of these rows."""
+        *others, last = self._each()
+        return last.at(*self._through(others, users, items), user_rows, item_rows)
+
+    def _through(
+        self, parts: list[Propagation], users: Tensor, items: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        for part in parts:
             new_users, new_items = part(users, items)
             users = users if new_users is None else new_users
             items = items if new_items is None else new_items

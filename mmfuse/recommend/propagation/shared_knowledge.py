@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
 from mmfuse.recommend.propagation.base import GraphData, Propagation, Sides
+
+_REMEDY = "Set dim to the width of ids and of modalities, and content of the items to concat."
 
 
 class SharedKnowledge(Propagation):
@@ -25,7 +30,7 @@ class SharedKnowledge(Propagation):
 
     Args:
         dim: D.
-        modalities: M, so that vectors have width ``(1 + M) D``.
+        modalities: M, so that vectors have width ``(1 + M) D``; as many as they hold by default.
         rank: k.
 
     Shape:
@@ -40,37 +45,72 @@ class SharedKnowledge(Propagation):
     after it, so that W learns.
     """
 
-    def __init__(self, dim: int = 64, modalities: int = 2, rank: int = 3) -> None:
+    def __init__(self, dim: int = 64, modalities: int | None = None, rank: int = 3) -> None:
         super().__init__()
-        if min(dim, modalities, rank) < 1:
+        if min(dim, rank) < 1 or (modalities is not None and modalities < 1):
             raise ConfigError(
                 f"SharedKnowledge: dim {dim}, modalities {modalities}, rank {rank}; expected "
                 "numbers of 1 or more."
             )
         self.dim, self.modalities, self.rank = dim, modalities, rank
-        self.user, self.item = (_Transform(dim, modalities, rank) for _ in range(2))
+        if modalities is not None:
+            self._make(modalities)
+
+    def _make(self, modalities: int) -> None:
+        self.modalities = modalities
+        self.user, self.item = (_Transform(self.dim, modalities, self.rank) for _ in range(2))
 
     def build(self, data: GraphData) -> None:
-        """Needs nothing of the data."""
+        """Makes the maps, for as many modalities as the vectors hold.
+
+        Raises:
+            ConfigError: their width is not that of an id and whole modalities of its width.
+        """
+        if self.modalities is not None:
+            return
+        width = data.width or 0
+        if width % self.dim or width < 2 * self.dim:
+            raise ConfigError(
+                f"SharedKnowledge: vectors have width {data.width}; expected an id of width "
+                f"{self.dim} and a modality or more of the same. {_REMEDY}"
+            )
+        self._make(width // self.dim - 1)
 
     def forward(self, users: Tensor, items: Tensor) -> Sides:
         """Passes every vector through its own transform."""
-        return self._one(self.user, users), self.alone(items)
+        return self._one("user", users), self.alone(items)
+
+    def at(
+        self, users: Tensor, items: Tensor, user_rows: Tensor, item_rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Passes these rows alone, each once."""
+        made = []
+        for side, x, rows in (("user", users, user_rows), ("item", items, item_rows)):
+            distinct, places = torch.unique(rows, return_inverse=True)
+            made.append(F.embedding(places, self._one(side, F.embedding(distinct, x))))
+        return made[0], made[1]
 
     def alone(self, items: Tensor) -> Tensor:
         """The same for any item, as none depends on another one."""
-        return self._one(self.item, items)
+        return self._one("item", items)
 
-    def _one(self, transform: nn.Module, x: Tensor) -> Tensor:
+    def _one(self, side: str, x: Tensor) -> Tensor:
+        assert self.modalities is not None
         width = (1 + self.modalities) * self.dim
         if x.shape[1] != width:
             raise ConfigError(
                 f"SharedKnowledge: vectors have width {x.shape[1]}; expected an id and "
-                f"{self.modalities} modalities of width {self.dim}, {width} in all. Set dim and "
-                "modalities, and content of the items to concat."
+                f"{self.modalities} modalities of width {self.dim}, {width} in all. {_REMEDY}"
             )
-        made: Tensor = transform(x)
+        made: Tensor = getattr(self, side)(x)
         return made
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Makes the maps that the checkpoint has."""
+        found = state_dict.get(f"{prefix}item.compress.weight")
+        if self.modalities is None and found is not None:
+            self._make(found.shape[1] // self.dim)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Transform(nn.Module):
@@ -87,8 +127,16 @@ class _Transform(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         e, content = x[:, : self.dim], x[:, self.dim :]
         h = self.compress(content.detach())
-        p = self.first(h).unflatten(1, (self.dim, self.rank)).softmax(dim=1)
+        p = self._across(self.first, h).softmax(dim=2)
         q = self.second(h).unflatten(1, (self.rank, self.dim)).softmax(dim=1)
-        shared = torch.einsum("nd,ndk,nke->ne", e, p, q)
+        shared = ((p * e.unsqueeze(1)).sum(dim=2, keepdim=True) * q).sum(dim=1)
         parts = [*content.split(self.dim, dim=1), shared]
         return torch.cat([act(m) + e for act, m in zip(self.acts, parts, strict=True)], dim=1)
+
+    def _across(self, mlp: nn.Module, h: Tensor) -> Tensor:
+        """P' of (k, D), each row in one piece, where the last map has it as (D, k)."""
+        first, act, last = mlp.children()
+        assert isinstance(last, nn.Linear)
+        weight = last.weight.unflatten(0, (self.dim, self.rank)).transpose(0, 1).flatten(0, 1)
+        bias = last.bias.unflatten(0, (self.dim, self.rank)).T.flatten()
+        return F.linear(act(first(h)), weight, bias).unflatten(1, (self.rank, self.dim))
