@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,34 +17,37 @@ NOTHING = -1
 class Sequences:
     """What some users took, and where the pairs of a batch stand in it.
 
+    A line of w items has 1 + w slots, one before the first item and one after each. Lines of about
+    one length stand together in a block, so that little is filled up.
+
     Args:
-        items: ``(G, L)`` long, a line a user, oldest first, filled up with -1.
-        row: ``(B,)`` long, the line of each pair.
-        place: ``(B,)`` long, how many items of its line come before the pair's, 0 to L.
+        blocks: ``(g, w)`` long each, a line a user, oldest first, filled up with -1.
+        at: ``(B,)`` long, the slot of each pair, after all items of its line that come before it;
+            slots are counted line after line, block after block.
     """
 
-    items: Tensor
-    row: Tensor
-    place: Tensor
+    blocks: tuple[Tensor, ...]
+    at: Tensor
 
     @property
     def taken(self) -> Tensor:
         """``(n,)`` long, the items in it, one after the other."""
-        return self.items[self.items != NOTHING]
+        return torch.cat([block[block != NOTHING] for block in self.blocks])
 
     def among(self, codes: Tensor) -> Sequences:
         """The same with items by their place among codes, ``(n,)`` long and ascending."""
-        places = torch.searchsorted(codes, self.items.clamp(min=0))
-        return replace(self, items=torch.where(self.items == NOTHING, NOTHING, places))
+        places = (torch.searchsorted(codes, block.clamp(min=0)) for block in self.blocks)
+        kept = (p.where(b != NOTHING, NOTHING) for p, b in zip(places, self.blocks, strict=True))
+        return Sequences(tuple(kept), self.at)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Sequences:
         """The same on another device."""
-        parts = (self.items, self.row, self.place)
-        return Sequences(*(t.to(device, non_blocking=non_blocking) for t in parts))
+        blocks = tuple(b.to(device, non_blocking=non_blocking) for b in self.blocks)
+        return Sequences(blocks, self.at.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Sequences:
         """The same in page-locked memory."""
-        return Sequences(*(t.pin_memory() for t in (self.items, self.row, self.place)))
+        return Sequences(tuple(b.pin_memory() for b in self.blocks), self.at.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Histories:
         is_there = within < sizes[:, None]
         return torch.where(is_there, self.items[places.where(is_there, 0)], NOTHING)
 
-    def pairs(self, users: Tensor, length: int) -> tuple[Tensor, Sequences]:
+    def pairs(self, users: Tensor, length: int) -> tuple[Tensor, Tensor, Sequences]:
         """Every item of some users' last ones to be found after those before it.
 
         Of a longer history the last L + 1 items count: the first of them is looked at, and not to
@@ -123,14 +126,31 @@ class Histories:
             length: L, how many items are looked at, at most.
 
         Returns:
-            ``(B,)`` long the items, and what comes before them
+            users and items ``(B,)`` long, and what comes before them
         """
-        last = self.last(users, length + 1)
-        is_there = last != NOTHING
-        is_cut = self.sizes()[users] > length + 1
-        is_there[:, 0] &= ~is_cut
-        row, place = is_there.nonzero(as_tuple=True)
-        return last[row, place], Sequences(_without_last(last), row, place)
+        sizes = self.sizes()[users]
+        widths = (sizes - 1).clamp(max=length)
+        order = torch.argsort(widths, stable=True)
+        # Together are 0, 1, 2 and 3, 4 to 7, and so on: at most half of a block is filled up.
+        _, counts = torch.unique_consecutive(_bits(widths[order]), return_counts=True)
+        owners, found, blocks, slots, before = [], [], [], [], 0
+        for some in order.split(counts.tolist()):
+            last = self.last(users[some], length + 1)
+            is_there = last != NOTHING
+            is_there[:, 0] &= sizes[some] <= length + 1
+            row, place = is_there.nonzero(as_tuple=True)
+            owners.append(users[some[row]])
+            found.append(last[row, place])
+            blocks.append(_without_last(last))
+            slots.append(before + row * last.shape[1] + place)
+            before += last.numel()
+        sequences = Sequences(tuple(blocks), torch.cat(slots))
+        return torch.cat(owners), torch.cat(found), sequences
+
+
+def _bits(values: Tensor) -> Tensor:
+    """How many bits each whole number takes."""
+    return torch.frexp(values.double()).exponent
 
 
 def _without_last(items: Tensor) -> Tensor:

@@ -126,8 +126,7 @@ class SequenceDataset(RankingDataset):
 
     def pairs(self, places: Tensor) -> tuple[Tensor, Tensor, Sequences]:
         """The pairs of these users."""
-        items, sequences = self.histories.pairs(places, self.length)
-        return places[sequences.row], items, sequences
+        return self.histories.pairs(places, self.length)
 
 
 def _seed(*parts: int) -> int:

@@ -51,8 +51,8 @@ class SequenceUsers(Users):
         Shape:
             -> (B, D)
         """
-        read = self.read(_vectors(sequences.items, items))
-        return read[sequences.row, sequences.place]
+        read = [self.read(_vectors(block, items)).flatten(0, 1) for block in sequences.blocks]
+        return F.embedding(sequences.at, torch.cat(read))
 
     def after(self, taken: Tensor, items: Tensor) -> Tensor:
         """What users are after all of their items, whoever they are.
@@ -84,11 +84,12 @@ class SequenceUsers(Users):
         assert items is not None
         assert histories is not None
         codes = torch.arange(len(histories)) if codes is None else codes.cpu()
-        found = [items.new_zeros(0, items.shape[1])]
-        for some in codes.split(_TOGETHER):
-            taken = histories.last(some, self.length)
-            found.append(self.after(taken.to(items.device), items))
-        return torch.cat(found)
+        order = torch.argsort(histories.sizes()[codes])  # of one length, so that none is filled up
+        found = items.new_empty(len(codes), items.shape[1])
+        for some in order.split(_TOGETHER):
+            taken = histories.last(codes[some], self.length)
+            found[some.to(items.device)] = self.after(taken.to(items.device), items)
+        return found
 
 
 def _vectors(codes: Tensor, items: Tensor) -> Tensor:

@@ -9,13 +9,16 @@ from mmfuse.recommend import InteractionArrays, LeaveOneOut, RecommendationData
 
 
 def chain_rows(users=200, items=40, each=10, loyalty=0.9, seed=0):
-    """User, item and time of each row, shuffled: mostly each item's one successor, else any."""
+    """User, item and time of each row, shuffled: mostly each item's one successor, else any.
+
+    ``each`` is how many items a user takes, or all users, one after the other and then again.
+    """
     rng = np.random.default_rng(seed)
     follows = np.roll(np.arange(items), 1)[rng.permutation(items)]
     rows = []
-    for user in range(users):
+    for user, count in enumerate(np.resize(each, users)):
         taken = [rng.integers(items)]
-        while len(taken) < each:
+        while len(taken) < count:
             follower = follows[taken[-1]]
             is_loyal = rng.random() < loyalty and follower not in taken
             taken.append(

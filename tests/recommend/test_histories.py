@@ -42,23 +42,26 @@ def test_every_pair_has_what_comes_before_it_and_nothing_else(rows, length) -> N
     users = sorted({r[0] for r in rows}, reverse=True)
     if not users:
         return
-    items, sequences = histories_of(rows).pairs(torch.tensor(users), length)
+    owners, items, sequences = histories_of(rows).pairs(torch.tensor(users), length)
+    # What comes before each slot, line after line.
+    lines = [line for block in sequences.blocks for line in block.tolist()]
+    slots = [(line, t) for line in lines for t in range(1 + len(line))]
     found = []
-    for item, row, place in zip(items, sequences.row, sequences.place, strict=True):
-        assert (sequences.items[row, :place] >= 0).all()
-        found.append((users[row], sequences.items[row, :place].tolist(), item.item()))
-    wanted = []
+    for user, item, slot in zip(owners.tolist(), items.tolist(), sequences.at, strict=True):
+        line, place = slots[slot]
+        assert min(line[:place], default=0) >= 0
+        found.append((user, line[:place], item))
+    wanted, shown = [], []
     for user in users:
         window = literal(rows, user)[-length - 1 :]
         is_whole = len(window) == len(literal(rows, user))
         for place in range(0 if is_whole else 1, len(window)):
             wanted.append((user, window[:place], window[place]))
-    assert found == wanted
-    # A line's last item is to be found, and stands before nothing.
-    assert sequences.items.shape[1] <= length
-    for row, user in enumerate(users):
-        line = sequences.items[row]
-        assert line[line >= 0].tolist() == literal(rows, user)[-length - 1 :][:-1]
+        shown.append(window[:-1])  # the last item is to be found, and stands before nothing
+    assert sorted(found) == sorted(wanted)
+    assert sorted([i for i in line if i >= 0] for line in lines) == sorted(shown)
+    filled = [sum(i < 0 for i in line) for line in lines]
+    assert all(2 * count <= len(line) for count, line in zip(filled, lines, strict=True))
 
 
 def interactions(**columns: torch.Tensor) -> Interactions:
@@ -83,11 +86,12 @@ def test_without_times_there_is_no_order() -> None:
 
 
 def test_a_batch_names_the_items_of_its_sequences_and_moves_with_them() -> None:
-    items, sequences = histories_of([(0, 5, 0), (0, 7, 1), (1, 2, 0)]).pairs(
-        torch.tensor([1, 0]), 3
-    )
-    batch = RankingBatch(torch.tensor([1, 0, 0]), items, torch.tensor([[8]] * 3), None, sequences)
+    rows = [(0, 5, 0), (0, 7, 1), (1, 2, 0)]
+    users, items, sequences = histories_of(rows).pairs(torch.tensor([0, 1]), 3)
+    assert users.tolist() == [1, 0, 0]  # the shortest first
+    batch = RankingBatch(users, items, torch.tensor([[8]] * 3), None, sequences)
     assert batch.distinct_items().tolist() == [2, 5, 7, 8]
-    assert sequences.among(batch.distinct_items()).items.tolist() == [[-1], [1]]
+    among = sequences.among(batch.distinct_items())
+    assert [block.tolist() for block in among.blocks] == [[[]], [[1]]]
     moved = batch.to("meta").sequences
-    assert {moved.items.device.type, moved.row.device.type, moved.place.device.type} == {"meta"}
+    assert {x.device.type for x in (*moved.blocks, moved.at)} == {"meta"}

@@ -132,25 +132,27 @@ BACKBONES = {
 
 
 def with_content(**options):
-    return chained(content=True, users=40, items=20, each=7, **options)
+    return chained(content=True, users=40, items=20, **{"each": 7, **options})
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("content", ["none", "concat", "add"])
 def test_a_batch_has_users_as_they_were_before_each_pair(backbone, content):
-    data = with_content()
+    data = with_content(each=[3, 4, 7, 8, 12])  # of which two are held out
     model = sequence_model(data, content, BACKBONES[backbone](), small_tower())
     batch = next(iter(data.train_dataloader()))
     output, every = model.eval()(batch), model.represent()
     histories = data.interactions.histories("train")
     ends = histories.offsets.tolist()
     for b, (user, item) in enumerate(zip(batch.users.tolist(), batch.items.tolist(), strict=True)):
-        own = histories.items[ends[user] : ends[user + 1]].tolist()
-        before = torch.tensor([own[: own.index(item)][-LENGTH:]], dtype=torch.long)
+        own = histories.items[ends[user] : ends[user + 1]].tolist()[-LENGTH - 1 :]
+        before = torch.tensor([own[: own.index(item)]], dtype=torch.long)
         wanted = model.user.after(before, every.items)[0]
         torch.testing.assert_close(output.users[b], wanted, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(output.items, every.items[batch.all_items()])
-    assert len(batch) == 5 * len(batch.users.unique())  # seven items, of which two are held out
+    pairs = torch.tensor([1, 2, 5, 6, LENGTH])[torch.arange(40) % 5]
+    assert torch.equal(batch.users.bincount(minlength=40), pairs * batch.users.bincount().bool())
+    assert len(batch.users.unique()) == 32
     assert torch.equal(output.content.batch.index[output.places], batch.all_items())
 
 
@@ -213,7 +215,7 @@ def test_everything_that_takes_part_learns():
     batch = next(iter(data.train_dataloader()))
     model(batch).users.square().sum().backward()
     users = model.user
-    longest = 1 + batch.sequences.items.shape[1]
+    longest = 1 + max(block.shape[1] for block in batch.sequences.blocks)
     assert users.positions.grad.any(dim=1).tolist() == [t < longest for t in range(1 + LENGTH)]
     touched = model.item.table.weight.grad.any(dim=1).nonzero().squeeze(1)
     # Items that are to be found alone learn from their own side, which is left out here.
