@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.ranking.exposure import Exposure
-from mmfuse.recommend.ranking.metrics import ranking_metrics
+from mmfuse.recommend.ranking.metrics import hits_among, hits_of, metrics_of
 from mmfuse.recommend.ranking.slices import restricted
 from mmfuse.recommend.ranking.top import Scoring, top_items
 
@@ -127,15 +127,19 @@ def evaluate_ranking(
     """
     if codes is None:
         codes = relevant.sizes().nonzero().squeeze(1)
-    kinds = {name: restricted(relevant, which) for name, which in (slices or {}).items()}
+    kinds = slices or {}
+    counts = {"": relevant.sizes()}
+    counts |= {name: restricted(relevant, which).sizes() for name, which in kinds.items()}
     k = max(ks)
     shown = Exposure.of(codes.new_empty(0, k), len(items))
-    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in ("", *kinds)}
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in counts}
     for some in codes.split(_TOGETHER):
         top = top_items(users[some], items, score, k, seen, some).items
         shown += Exposure.of(top, len(items))
-        for name, wanted in {"": relevant, **kinds}.items():
-            parts[name].append(ranking_metrics(top, wanted, some, ks))
+        hits = hits_of(top, relevant, some)
+        for name, count in counts.items():
+            here = hits_among(hits, top, kinds[name]) if name else hits
+            parts[name].append(metrics_of(here, count[some], ks))
     joined = {
         name: {m: torch.cat([part[m] for part in found]) for m in found[0]}
         for name, found in parts.items()

@@ -40,7 +40,8 @@ class Exposure:
             top: ``(n, k)`` long item codes; -1 for an empty place.
             item_count: number of items there are.
         """
-        return cls(torch.bincount(top[top >= 0], minlength=item_count), len(top))
+        # Empty places count before the first item.
+        return cls(torch.bincount(top.flatten() + 1, minlength=item_count + 1)[1:], len(top))
 
     def __add__(self, other: Exposure) -> Exposure:
         return Exposure(self.counts + other.counts, self.lists + other.lists)

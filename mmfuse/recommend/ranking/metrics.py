@@ -54,32 +54,63 @@ def ranking_metrics(
         >>> found["recall_at_3"].item(), found["mrr_at_3"].item(), found["map_at_1"].item()
         (0.5, 1.0, 1.0)
     """
-    if wrong := [k for k in ks if not 1 <= k <= top.shape[1]]:
-        raise ConfigError(
-            f"k is {wrong[0]}; lists have {top.shape[1]} places. Give a k up to that."
-        )
     if len(top) != len(codes):
         raise DataError(f"There are {len(top)} lists of top items and {len(codes)} users.")
-    hits = (relevant.contains(codes.unsqueeze(1), top.clamp(min=0)) & (top >= 0)).double()
-    count = relevant.sizes()[codes]
-    place = torch.arange(1, top.shape[1] + 1, dtype=torch.float64, device=top.device)
-    among = hits.cumsum(1)
-    gain = (hits / (place + 1).log2()).cumsum(1)
-    ideal = (1 / (place + 1).log2()).cumsum(0)
-    precision = (hits * among / place).cumsum(1)
-    first = (hits / place).amax(1)
+    return metrics_of(hits_of(top, relevant, codes), relevant.sizes()[codes], ks)
+
+
+def hits_of(top: Tensor, relevant: ItemLists, codes: Tensor) -> Tensor:
+    """Whether each item of each list is relevant, ``(n, k)`` bool; arguments as above."""
+    return relevant.contains(codes.unsqueeze(1), top.clamp(min=0)) & (top >= 0)
+
+
+def hits_among(hits: Tensor, top: Tensor, kind: Tensor) -> Tensor:
+    """The hits on one kind of items alone, ``(n, k)`` bool.
+
+    Args:
+        hits: ``(n, k)`` bool, as ``hits_of``.
+        top: ``(n, k)`` long item codes.
+        kind: ``(I,)`` bool, those that count.
+    """
+    row, place = hits.nonzero(as_tuple=True)
+    found = torch.zeros_like(hits)
+    found[row, place] = kind[top[row, place]]
+    return found
+
+
+def metrics_of(hits: Tensor, count: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
+    """Each user's metrics by where the hits are, as ``ranking_metrics``.
+
+    Args:
+        hits: ``(n, k)`` bool.
+        count: ``(n,)`` long, how many items are relevant; those without any have no hit.
+        ks: where to measure.
+
+    Raises:
+        ConfigError: as ``ranking_metrics``.
+    """
+    if wrong := [k for k in ks if not 1 <= k <= hits.shape[1]]:
+        raise ConfigError(
+            f"k is {wrong[0]}; lists have {hits.shape[1]} places. Give a k up to that."
+        )
+    # Most lists have no hit, and nothing is to be counted in those.
+    some = hits.any(dim=1).nonzero().squeeze(1)
+    hit, count_some = hits[some].double(), count[some].unsqueeze(1)
+    place = torch.arange(1, hits.shape[1] + 1, dtype=torch.float64, device=hits.device)
+    k = torch.tensor(ks, device=hits.device)
+    among, discount = hit.cumsum(dim=1), 1 / (place + 1).log2()
+    n, most = among[:, k - 1], torch.minimum(count_some, k)
+    values = {
+        "recall": n / count_some,
+        "ndcg": (hit * discount).cumsum(dim=1)[:, k - 1] / discount.cumsum(dim=0)[most - 1],
+        "precision": n / k,
+        "map": (hit * among / place).cumsum(dim=1)[:, k - 1] / most,
+        "mrr": (hit / place).amax(dim=1, keepdim=True) * (n > 0),
+        "hit_rate": (n > 0).double(),
+    }
     found: dict[str, Tensor] = {}
-    for k in ks:
-        n = among[:, k - 1]
-        most = count.clamp(max=k)
-        nothing = torch.where(count > 0, 0.0, torch.nan)
-        found |= {
-            f"recall_at_{k}": n / count,
-            f"ndcg_at_{k}": gain[:, k - 1] / ideal[most.clamp(min=1) - 1] + nothing,
-            f"precision_at_{k}": n / k + nothing,
-            f"map_at_{k}": precision[:, k - 1] / most,
-            f"mrr_at_{k}": torch.where(n > 0, first, 0.0) + nothing,
-            f"hit_rate_at_{k}": (n > 0).double() + nothing,
-        }
-    order = [f"{name}_at_{k}" for name in METRICS for k in ks]
-    return {name: found[name] for name in order}
+    blank = torch.where(count > 0, 0.0, torch.nan).double()
+    for name in METRICS:
+        for column, at in enumerate(ks):
+            found[f"{name}_at_{at}"] = blank.index_copy(0, some, values[name][:, column])
+    return found

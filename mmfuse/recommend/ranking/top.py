@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError, DataError
 from mmfuse.recommend.lists import ItemLists
+from mmfuse.recommend.ranking.selection import best_first, kth_highest, reaching
 
 #: Scores of users (n, D) and items (m, D): (n, m), the higher the better.
 Scoring = Callable[[Tensor, Tensor], Tensor]
 
 #: Scores that are held at a time, and how many users they are of at most.
-BLOCK, _USERS = 2**21, 256
-#: Items that are first looked at together, as many as suit the block and k.
-_GROUPS = (256, 128, 64, 32)
+BLOCK, _USERS = 2**21, 128
+#: Items that are scored together at least, and groups that they make for each of the k places.
+_LEAST, _GROUPS = 256, 8
 
 
 @dataclass(frozen=True)
@@ -92,22 +92,15 @@ def top_items(
     dtype = torch.float64 if users.dtype == torch.float64 else torch.float32
     best = torch.full((len(users), k), -torch.inf, dtype=dtype, device=users.device)
     found = torch.full((len(users), k), -1, dtype=torch.long, device=users.device)
-    rows = max(1, min(_USERS, block // _GROUPS[0]))
-    width = max(_GROUPS[0], block // min(rows, max(1, len(users))) // _GROUPS[0] * _GROUPS[0])
+    rows = max(1, min(_USERS, block // _LEAST))
+    width = max(_LEAST, block // min(rows, max(1, len(users))))
     for start in range(0, len(users), rows):
         some = slice(start, start + rows)
         masked = _masked(seen, codes[some], candidates)
         for first in range(0, len(items), width):
             part = items[first : first + width]
-            size = next((g for g in _GROUPS if len(part) >= 4 * k * g), _GROUPS[-1])
-            scores = score(users[some], part).to(dtype)
-            if scores.shape != (len(codes[some]), len(part)):
-                raise DataError(
-                    f"The score gave {tuple(scores.shape)} for {len(codes[some])} users and "
-                    f"{len(part)} items; expected a row a user and a column an item."
-                )
-            groups = _ready(scores, masked, first, size)
-            _take(best[some], found[some], groups, first)
+            # Scores have no name here: each block's memory is free before the next one's is taken.
+            _merge(best[some], found[some], score(users[some], part), masked, first, len(part))
     if candidates is not None and len(candidates):
         found = torch.where(found < 0, found, candidates[found.clamp(min=0)])
     return TopItems(found, best)
@@ -140,7 +133,7 @@ def _check(
 def _masked(
     seen: ItemLists | None, codes: Tensor, candidates: Tensor | None
 ) -> tuple[Tensor, Tensor] | None:
-    """Row and place of every score to leave out, ascending by place."""
+    """Row and place of every score to leave out."""
     if seen is None:
         return None
     row, item = seen.rows(codes)
@@ -149,56 +142,67 @@ def _masked(
         places[candidates] = torch.arange(len(candidates), device=item.device)
         item = places[item]
         row, item = row[item >= 0], item[item >= 0]
-    item, order = item.sort()
-    return row[order], item
+    return row, item
 
 
-def _ready(scores: Tensor, masked: tuple[Tensor, Tensor] | None, first: int, size: int) -> Tensor:
-    """Scores in whole groups, (n, groups, size), with minus infinity for what is left out."""
-    more = -scores.shape[1] % size
-    low = high = 0
-    if masked is not None:
-        row, place = masked
-        ends = torch.tensor([first, first + scores.shape[1]], device=place.device)
-        low, high = torch.searchsorted(place, ends).tolist()
-    if more:
-        scores = F.pad(scores, (0, more), value=-torch.inf)
-    elif low < high:
-        scores = scores.clone()  # what a score gives may be a view of what it keeps
-    if low < high:
-        scores[row[low:high], place[low:high] - first] = -torch.inf
-    return scores.unflatten(1, (-1, size))
+def _merge(
+    best: Tensor,
+    found: Tensor,
+    scores: Tensor,
+    masked: tuple[Tensor, Tensor] | None,
+    first: int,
+    count: int,
+) -> None:
+    """Merges the scores of ``count`` items from ``first`` up into the best so far."""
+    if scores.shape != (len(best), count):
+        raise DataError(
+            f"The score gave {tuple(scores.shape)} for {len(best)} users and {count} items; "
+            "expected a row a user and a column an item."
+        )
+    scores = scores.detach().to(best.dtype).contiguous()
+    if masked is None:
+        _take(best, found, scores, first)
+        return
+    row, place = masked[0], masked[1] - first
+    here = (place >= 0) & (place < count)
+    row, place = row[here], place[here]
+    kept = scores[row, place]
+    scores[row, place] = -torch.inf
+    _take(best, found, scores, first)
+    scores[row, place] = kept  # what a score gives may be a view of what it keeps
 
 
-def _take(best: Tensor, found: Tensor, groups: Tensor, first: int) -> None:
-    """Merges the scores of items from ``first`` up, in groups, into the best so far.
+def _take(best: Tensor, found: Tensor, scores: Tensor, first: int) -> None:
+    """Merges the scores of items from ``first`` up, none of which is to be left out.
 
-    Most items are far from the best k, so that the highest score of each group of neighbours is
-    looked at first. The k-th highest of these is a score that k items reach; only groups that
-    reach it, and beat the user's k-th best so far, are looked into.
+    Most items are far from the best k. The k-th highest of the highest scores of disjoint groups
+    is a score that k items reach; only items that reach it, and beat the user's k-th best so far,
+    are sorted.
     """
     k = best.shape[1]
-    highest = groups.amax(dim=2)
-    if highest.isnan().any():
+    size = max(1, scores.shape[1] // (_GROUPS * k))
+    whole = scores.shape[1] // size * size
+    highest = scores[:, :whole].unflatten(1, (size, -1)).amax(dim=1)
+    if highest.isnan().any() or scores[:, whole:].isnan().any():
         raise DataError("A score is NaN, which has no rank. Look at the vectors and the score.")
     least = torch.nextafter(best[:, -1:], best.new_tensor(torch.inf))
     if highest.shape[1] >= k:
-        least = torch.maximum(least, highest.topk(k, dim=1).values[:, -1:])
-    row, group = (highest >= least).nonzero(as_tuple=True)
-    inside = groups[row, group]
-    of, within = (inside >= least[row]).nonzero(as_tuple=True)
-    if not len(of):
+        least = torch.maximum(least, kth_highest(highest, k))
+    places = reaching(scores, least)
+    if not len(places):
         return
-    values, row = inside[of, within], row[of]
-    item = group[of] * groups.shape[2] + within + first
-    rows, counts = row.unique_consecutive(return_counts=True)
-    starts = counts.cumsum(0) - counts
-    line = torch.repeat_interleave(torch.arange(len(rows), device=row.device), counts)
-    column = torch.arange(len(row), device=row.device) - starts[line] + k
-    wide = best.new_full((len(rows), k + int(counts.max())), -torch.inf)
-    who = found.new_full(wide.shape, -1)
-    wide[:, :k], who[:, :k] = best[rows], found[rows]
-    wide[line, column], who[line, column] = values, item
-    # Stable: earlier columns hold lower codes.
-    wide, order = wide.sort(dim=1, descending=True, stable=True)
-    best[rows], found[rows] = wide[:, :k], who.gather(1, order[:, :k])
+    line = torch.arange(len(scores) + 1, device=scores.device) * scores.shape[1]
+    counts = torch.searchsorted(places, line).diff()
+    rows = counts.nonzero().squeeze(1)
+    counts = counts[rows].unsqueeze(1)
+    widest = int(counts.max()) if first else max(k, int(counts.max()))
+    there = torch.arange(widest, device=rows.device) < counts
+    values = best.new_full(there.shape, -torch.inf)
+    values.masked_scatter_(there, scores.flatten().index_select(0, places))
+    items = found.new_zeros(there.shape).masked_scatter_(there, places)
+    items -= (line[rows] - first).unsqueeze(1)
+    if first:  # earlier columns hold lower codes
+        values = torch.cat([best[rows], values], dim=1)
+        items = torch.cat([found[rows], items], dim=1)
+    values, items = best_first(values, items, k)
+    best[rows], found[rows] = values, items.masked_fill_(values == -torch.inf, -1)
