@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -24,8 +23,6 @@ from mmfuse.recommend.objectives import BPRLoss, EmbeddingL2, RankingObjective
 from mmfuse.recommend.objectives.base import require_negatives
 from mmfuse.recommend.parts import item_parts
 from mmfuse.recommend.propagation import GraphData, Propagation
-from mmfuse.recommend.ranking import KS
-from mmfuse.recommend.ranking.per_user import write_per_user
 from mmfuse.recommend.scores import DotScore, Score
 from mmfuse.recommend.serving import Recommender
 from mmfuse.recommend.users import Users, UserVectors
@@ -33,12 +30,11 @@ from mmfuse.recorded import describe, in_words, rebuild
 from mmfuse.spec import ModalitySpec
 from mmfuse.tasks.build import build_encoders, fused
 from mmfuse.tasks.optimizer import adam
-from mmfuse.tasks.ranked import RankedSplit
+from mmfuse.tasks.ranked_task import RankedTask
 from mmfuse.tasks.ranking_checkpoint import contents, model_in
-from mmfuse.tasks.trained import TrainedTask
 
 
-class RecommendationTask(TrainedTask):
+class RecommendationTask(RankedTask):
     """Trains a recommender of interchangeable parts.
 
     Items are ids, or what encoders and any fusion make of their modalities, or both; a backbone
@@ -103,11 +99,7 @@ class RecommendationTask(TrainedTask):
                 f"objectives are {[type(t).__name__ for t in terms]}; expected ranking objectives, "
                 "such as BPRLoss, and none that needs labels."
             )
-        super().__init__(terms, optimizer, scheduler)
-        self.ks = tuple(sorted(set(KS if ks is None else ks)))
-        if not self.ks or min(self.ks) < 1:
-            raise ConfigError(f"ks are {list(self.ks)}; expected whole numbers from 1 up.")
-        self.best = (f"val/recall_at_{self._main}", "max")
+        super().__init__(terms, optimizer, scheduler, ks)
         self._parts: dict[str, Any] = {
             "item": item or ItemVectors(),
             "user": user or UserVectors(),
@@ -131,8 +123,6 @@ class RecommendationTask(TrainedTask):
         self._dropout = (
             ModalityDropout(modality_dropout, seed=dropout_seed) if modality_dropout else None
         )
-        self.model: RecommendationModel | None = None
-        self._ranked: RankedSplit | None = None
 
     def settings(self) -> dict[str, Any]:
         """Everything the task was given, in plain data, for a record of the run."""
@@ -166,16 +156,6 @@ class RecommendationTask(TrainedTask):
         )
 
     # Set-up.
-
-    @property
-    def _data(self) -> RecommendationData:
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, RecommendationData):
-            raise ConfigError(
-                "RecommendationTask reads RecommendationData; found "
-                f"{type(data).__name__}. Give the Trainer one as its datamodule."
-            )
-        return data
 
     def setup(self, stage: str) -> None:
         """Builds the model from the training interactions and the items' modalities."""
@@ -272,58 +252,6 @@ class RecommendationTask(TrainedTask):
         """Whether one of them looks at drawn items too."""
         readers = [t for t, _ in self._counting() if getattr(t, "reads_content", True)]
         return any(getattr(t, "reads_drawn", True) for t in readers)
-
-    # Evaluation.
-
-    def on_validation_epoch_start(self) -> None:
-        """Makes the vectors of all, once."""
-        assert self.model is not None
-        self._ranked = RankedSplit(self.model, self._data, "val", self.ks)
-
-    def on_test_epoch_start(self) -> None:
-        """Makes the vectors of all, once."""
-        assert self.model is not None
-        self._ranked = RankedSplit(self.model, self._data, "test", self.ks)
-
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Ranks for a block of users."""
-        assert self._ranked is not None
-        self._ranked.add(batch)
-
-    def test_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Ranks for a block of users."""
-        assert self._ranked is not None
-        self._ranked.add(batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the means over users, and the loss."""
-        ranked, self._ranked = self._ranked, None
-        assert ranked is not None
-        scores = ranked.evaluation(self.trainer.world_size).means() | {"loss": ranked.loss()}
-        self._log(scores, "val", {"loss", f"recall_at_{self._main}"})
-
-    def on_test_epoch_end(self) -> None:
-        """Logs the means over users, the main ones of kinds of items, and what is shown."""
-        ranked, self._ranked = self._ranked, None
-        assert ranked is not None
-        found = ranked.evaluation(self.trainer.world_size)
-        assert found.exposure is not None
-        scores = found.means() | found.exposure.scores(self._data.interactions.lists("train"))
-        main = (f"recall_at_{self._main}", f"ndcg_at_{self._main}", "users")
-        for kind, metrics in found.means_of_items().items():
-            scores |= {f"{kind}/{name}": metrics[name] for name in main}
-        self._log(scores, "test", set())
-        if self.trainer.log_dir and self.trainer.is_global_zero and self.loggers:
-            ids = self._data.interactions.user_ids
-            write_per_user(found, ids, Path(self.trainer.log_dir) / "per_user.parquet")
-
-    @property
-    def _main(self) -> int:
-        return 20 if 20 in self.ks else self.ks[0]
-
-    def _log(self, scores: Mapping[str, float], split: str, shown: set[str]) -> None:
-        for name, value in scores.items():
-            self.log(f"{split}/{name}", value, prog_bar=name in shown, sync_dist=False)
 
     # Checkpoints: plain data only, so that they load without unpickling.
 
