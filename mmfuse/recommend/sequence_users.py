@@ -84,12 +84,10 @@ class SequenceUsers(Users):
         assert items is not None
         assert histories is not None
         codes = torch.arange(len(histories)) if codes is None else codes.cpu()
-        order = torch.argsort(histories.sizes()[codes])  # of one length, so that none is filled up
-        found = items.new_empty(len(codes), items.shape[1])
-        for some in order.split(_TOGETHER):
-            taken = histories.last(codes[some], self.length)
-            found[some.to(items.device)] = self.after(taken.to(items.device), items)
-        return found
+        order = torch.argsort(histories.sizes()[codes])  # of about one length together
+        blocks = (histories.last(codes[some], self.length) for some in order.split(_TOGETHER))
+        found = torch.cat([self.after(taken.to(items.device), items) for taken in blocks])
+        return found[torch.argsort(order).to(items.device)]
 
 
 def _vectors(codes: Tensor, items: Tensor) -> Tensor:

@@ -39,6 +39,11 @@ def test_the_run_keeps_each_user_s_metrics(names):
     assert list(names["folder"].glob("version_*/per_user.parquet"))
 
 
+def test_the_next_item_is_found(names):
+    assert names["next_ones"]["test/recall_at_1"] > 0.4
+    assert names["walks"].interactions.time is not None
+
+
 def test_new_items_can_be_recommended(names):
     assert len(names["more"].items) == 122
     assert (names["more"].recommend(k=122)["item"] >= 1000).any()
