@@ -97,7 +97,7 @@ class RecommendationData(RankingLoaders):
         user_core: int = 1,
         item_core: int = 1,
         batch_size: int = 2048,
-        eval_batch_size: int = 1024,
+        eval_batch_size: int = 4096,
         negatives: int = 1,
         popularity: float = 0.0,
         leaky_negatives: bool = False,

@@ -14,6 +14,7 @@ from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.ranking import KS
 from mmfuse.recommend.ranking.per_user import write_per_user
+from mmfuse.tasks.logged import log_all
 from mmfuse.tasks.ranked import RankedSplit
 from mmfuse.tasks.trained import TrainedTask
 
@@ -103,5 +104,5 @@ class RankedTask(TrainedTask):
         return 20 if 20 in self.ks else self.ks[0]
 
     def _log(self, scores: Mapping[str, float], split: str, shown: set[str]) -> None:
-        for name, value in scores.items():
-            self.log(f"{split}/{name}", value, prog_bar=name in shown, sync_dist=False)
+        named = {f"{split}/{name}": value for name, value in scores.items()}
+        log_all(self, named, shown={f"{split}/{name}" for name in shown})
