@@ -20,6 +20,7 @@ from mmfuse.recommend import (
 )
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.model import RecommendationModel
+from mmfuse.recommend.objectives.batch_rows import distinct_users
 from mmfuse.recommend.propagation import Chain, ItemGraph, LightGCN
 
 WIDTH, LENGTH = 6, 5
@@ -224,6 +225,17 @@ def test_everything_that_takes_part_learns():
         if name.startswith(("user.", "tower.encoders")):
             assert parameter.grad is not None, name
             assert parameter.grad.any(), name
+
+
+def test_objectives_over_users_see_each_after_all_that_the_batch_tells():
+    data = with_content(each=[4, 6])
+    data.remember(LENGTH)
+    batch = next(iter(data.train_dataloader()))
+    rows = distinct_users(batch)
+    assert torch.equal(batch.users[rows], batch.users.unique())
+    histories = data.interactions.histories("train")
+    last = histories.items[histories.offsets[1:] - 1]
+    assert torch.equal(batch.items[rows], last[batch.users[rows]])
 
 
 def test_a_step_encodes_the_items_of_the_batch_alone():

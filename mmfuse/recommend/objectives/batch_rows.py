@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -9,18 +11,21 @@ from mmfuse.recommend.batch import RankingBatch
 
 
 def distinct_users(batch: RankingBatch) -> Tensor:
-    """``(n,)`` long, a row of the batch for each of its users."""
-    return _one_each(batch.users)
+    """``(n,)`` long, a row of the batch for each of its users, in ascending order of codes.
+
+    Of a user's rows it is the last, at which a model of sequences has seen most of what it took.
+    """
+    return _one_each(batch.users, "amax")
 
 
 def distinct_items(batch: RankingBatch) -> Tensor:
-    """``(n,)`` long, a row of the batch for each item that was observed in it."""
-    return _one_each(batch.items)
+    """``(n,)`` long, a row of the batch for each item that was observed in it, likewise."""
+    return _one_each(batch.items, "amin")
 
 
-def _one_each(codes: Tensor) -> Tensor:
-    """The first place of each code, in ascending order of the codes."""
+def _one_each(codes: Tensor, which: Literal["amin", "amax"]) -> Tensor:
+    """The first or the last place of each code."""
     found, inverse = torch.unique(codes, return_inverse=True)
     places = torch.arange(len(codes), device=codes.device)
-    first = places.new_full((len(found),), len(codes))
-    return first.scatter_reduce(0, inverse, places, "amin")
+    empty = places.new_empty(len(found))
+    return empty.scatter_reduce(0, inverse, places, which, include_self=False)
