@@ -36,7 +36,7 @@ class RecommendationModel(ItemSide):
 
     Items are what ``item`` says: ids, or what ``tower`` (encoders and any fusion) makes of their
     modalities, or both. ``backbone`` passes vectors along graphs. Without one, and with users
-    that are ids, a training step touches the batch's rows alone.
+    that are ids or read from their last items, a training step touches the batch's rows alone.
 
     Args:
         item: makes the items' vectors.
