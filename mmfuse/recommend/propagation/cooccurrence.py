@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmfuse.errors import ConfigError
-from mmfuse.recommend.graphs import SparseMatrix, by_item, cooccurrence_graph
+from mmfuse.recommend.graphs import SparseMatrix, cooccurrence_graph
 from mmfuse.recommend.graphs.cooccurrence import CoWeights
 from mmfuse.recommend.propagation.base import GraphData
 from mmfuse.recommend.propagation.one_sided import FrozenGraph, Side
@@ -53,5 +53,4 @@ class CoOccurrenceGraph(FrozenGraph):
 
     def make(self, data: GraphData) -> SparseMatrix:
         """Counts what is shared."""
-        lists = data.train if self.side == "users" else by_item(data.train)
-        return cooccurrence_graph(lists, self.k, self.weighting)
+        return cooccurrence_graph(self.lists(data), self.k, self.weighting)

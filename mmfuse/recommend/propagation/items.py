@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from mmfuse.errors import ConfigError
 from mmfuse.recommend.graphs import (
     SparseMatrix,
-    blended,
     by_item,
     cooccurrence_cosine,
-    cooccurrence_graph,
     similarity_graph,
 )
 from mmfuse.recommend.propagation.base import GraphData
@@ -50,25 +48,9 @@ class ItemGraph(AlikeGraph):
 
     side = "items"
 
-    def __init__(
-        self,
-        k: int = 10,
-        weights: Mapping[str, float] | None = None,
-        layers: int = 1,
-        residual: bool = False,
-        co_weight: float = 0.0,
-        co_k: int = 10,
-        unit: bool = False,
-    ) -> None:
-        super().__init__(k, weights, co_weight, co_k, layers, residual, unit)
-
-    def make(self, data: GraphData) -> SparseMatrix:
+    def alike(self, data: GraphData, weights: Mapping[str, float]) -> SparseMatrix:
         """Finds the neighbours."""
-        graph = similarity_graph(data.features, data.present, self.k, self.weights_of(data))
-        if not self.co_weight:
-            return graph
-        together = cooccurrence_graph(by_item(data.train), self.co_k)
-        return blended([(1 - self.co_weight, graph), (self.co_weight, together)])
+        return similarity_graph(data.features, data.present, self.k, weights)
 
 
 class EnhancedItemGraph(AlikeGraph):
@@ -112,13 +94,13 @@ class EnhancedItemGraph(AlikeGraph):
         residual: bool = False,
         unit: bool = False,
     ) -> None:
-        super().__init__(k, weights, 0.0, co_k, layers, residual, unit)
+        super().__init__(k, weights, layers, residual, co_k=co_k, unit=unit)
         if not strength > 0:
             raise ConfigError(f"EnhancedItemGraph: strength {strength}; expected a number above 0.")
         self.strength = strength
 
-    def make(self, data: GraphData) -> SparseMatrix:
+    def alike(self, data: GraphData, weights: Mapping[str, float]) -> SparseMatrix:
         """Finds the neighbours in features and in behaviour."""
         source, target, cosine = cooccurrence_cosine(by_item(data.train), self.co_k)
         more = source, target, self.strength * cosine
-        return similarity_graph(data.features, data.present, self.k, self.weights_of(data), more)
+        return similarity_graph(data.features, data.present, self.k, weights, more)

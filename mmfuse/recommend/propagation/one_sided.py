@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
-from mmfuse.recommend.graphs import SparseMatrix
+from mmfuse.recommend.graphs import SparseMatrix, blended, by_item, cooccurrence_graph
+from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.propagation.base import GraphData, Propagation, Sides
 
 Side = Literal["items", "users"]
@@ -42,6 +43,10 @@ class OneSided(Propagation):
         if layers < 1:
             raise ConfigError(f"{type(self).__name__}: layers {layers}; expected 1 or more.")
         self.layers, self.residual, self.unit = layers, residual, unit
+
+    def lists(self, data: GraphData) -> ItemLists:
+        """What each row of this side was in training with: a user's items, or an item's users."""
+        return data.train if self.side == "users" else by_item(data.train)
 
     @abstractmethod
     def along(self) -> Callable[[Tensor], Tensor]:
@@ -106,10 +111,10 @@ class AlikeGraph(FrozenGraph):
         k: neighbours, the row itself among them.
         weights: of each modality; equal by default. They are scaled to sum to one over those
             that a row has.
-        co_weight: c, from 0 up to, but below, 1.
-        co_k: neighbours in C.
         layers: L.
         residual: add the start.
+        co_weight: c, from 0 up to, but below, 1.
+        co_k: neighbours in C.
         unit: scale to a norm of one before that.
 
     Raises:
@@ -119,13 +124,13 @@ class AlikeGraph(FrozenGraph):
 
     def __init__(
         self,
-        k: int,
-        weights: Mapping[str, float] | None,
-        co_weight: float,
-        co_k: int,
-        layers: int,
-        residual: bool,
-        unit: bool,
+        k: int = 10,
+        weights: Mapping[str, float] | None = None,
+        layers: int = 1,
+        residual: bool = False,
+        co_weight: float = 0.0,
+        co_k: int = 10,
+        unit: bool = False,
     ) -> None:
         super().__init__(layers, residual, unit)
         name = type(self).__name__
@@ -142,11 +147,24 @@ class AlikeGraph(FrozenGraph):
         self.k, self.co_weight, self.co_k = k, co_weight, co_k
         self.weights = None if weights is None else dict(weights)
 
-    def weights_of(self, data: GraphData) -> dict[str, float]:
-        """Weights of the data's modalities."""
+    @abstractmethod
+    def alike(self, data: GraphData, weights: Mapping[str, float]) -> SparseMatrix:
+        """The first sum of S.
+
+        Args:
+            data: what graphs are made of.
+            weights: w_m of each modality.
+        """
+
+    def make(self, data: GraphData) -> SparseMatrix:
+        """Finds the neighbours."""
         weights = self.weights or dict.fromkeys(data.features, 1.0)
         check_features(type(self).__name__, weights, data)
-        return weights
+        graph = self.alike(data, weights)
+        if not self.co_weight:
+            return graph
+        together = cooccurrence_graph(self.lists(data), self.co_k)
+        return blended([(1 - self.co_weight, graph), (self.co_weight, together)])
 
 
 def check_features(name: str, weights: Mapping[str, float], data: GraphData) -> None:

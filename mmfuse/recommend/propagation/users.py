@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from mmfuse.recommend.graphs import (
     SparseMatrix,
-    blended,
-    cooccurrence_graph,
     interests,
     similarity_graph,
 )
@@ -45,24 +43,7 @@ class UserInterestGraph(AlikeGraph):
 
     side = "users"
 
-    def __init__(
-        self,
-        k: int = 10,
-        weights: Mapping[str, float] | None = None,
-        layers: int = 1,
-        residual: bool = False,
-        co_weight: float = 0.0,
-        co_k: int = 10,
-        unit: bool = False,
-    ) -> None:
-        super().__init__(k, weights, co_weight, co_k, layers, residual, unit)
-
-    def make(self, data: GraphData) -> SparseMatrix:
+    def alike(self, data: GraphData, weights: Mapping[str, float]) -> SparseMatrix:
         """Finds the neighbours."""
-        weights = self.weights_of(data)
         means, has = interests(data.train, {m: data.features[m] for m in weights}, data.present)
-        graph = similarity_graph(means, has, self.k, weights)
-        if not self.co_weight:
-            return graph
-        together = cooccurrence_graph(data.train, self.co_k)
-        return blended([(1 - self.co_weight, graph), (self.co_weight, together)])
+        return similarity_graph(means, has, self.k, weights)

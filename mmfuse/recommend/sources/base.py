@@ -48,12 +48,12 @@ class RawInteractions:
         return len(self.user)
 
     @classmethod
-    def of_frame(cls, frame: pd.DataFrame, columns: Mapping[str, str | None]) -> RawInteractions:
+    def of_frame(cls, frame: pd.DataFrame, columns: Mapping[str, str]) -> RawInteractions:
         """Picks columns of a table.
 
         Args:
             frame: the table.
-            columns: for each of the fields above its column, or None.
+            columns: for some of the fields above, the column.
 
         Raises:
             DataError: a column that is not there; with the nearest match.
@@ -63,7 +63,6 @@ class RawInteractions:
             **{
                 field: frame[find_columns(name, known, f"Interactions: {field}")[0]].to_numpy()
                 for field, name in columns.items()
-                if name is not None
             }
         )
 
@@ -82,3 +81,30 @@ class InteractionSource(Recorded, ABC):
     def settings(self) -> dict[str, Any]:
         """What decides the content, in plain data."""
         return describe(self)
+
+
+class ColumnSource(InteractionSource):
+    """Base of sources that have an interaction a row, and a column for each thing that it tells.
+
+    Args:
+        path: where it is.
+        user: the column with each row's user, whole numbers or strings.
+        item: the column with its item.
+        time: the column with its time: numbers or dates.
+        rating: the column with its rating.
+        split: the column with its split; see ``RawInteractions``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        user: str = "user",
+        item: str = "item",
+        time: str | None = None,
+        rating: str | None = None,
+        split: str | None = None,
+    ) -> None:
+        self.path = path
+        columns = {"user": user, "item": item, "time": time, "rating": rating, "split": split}
+        #: For each thing that is told, the column that tells it.
+        self.columns = {field: name for field, name in columns.items() if name is not None}

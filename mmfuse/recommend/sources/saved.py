@@ -7,10 +7,10 @@ from typing import Any
 
 from mmfuse.data.groups import find_columns
 from mmfuse.data.hf import fingerprints, open_saved
-from mmfuse.recommend.sources.base import InteractionSource, RawInteractions
+from mmfuse.recommend.sources.base import ColumnSource, RawInteractions
 
 
-class InteractionDataset(InteractionSource):
+class InteractionDataset(ColumnSource):
     """A Hugging Face data set saved to disk, an interaction a row.
 
     Args:
@@ -24,24 +24,6 @@ class InteractionDataset(InteractionSource):
             ``RawInteractions``.
     """
 
-    def __init__(
-        self,
-        path: str,
-        user: str = "user",
-        item: str = "item",
-        time: str | None = None,
-        rating: str | None = None,
-        split: str | None = None,
-    ) -> None:
-        self.path = path
-        self.columns = {
-            "user": user,
-            "item": item,
-            "time": time,
-            "rating": rating,
-            "split": split,
-        }
-
     def read(self) -> RawInteractions:
         """Opens the data set and reads these columns alone.
 
@@ -51,8 +33,7 @@ class InteractionDataset(InteractionSource):
             ConfigError: one of its parts is no split.
         """
         data, split = open_saved(self.path)
-        wanted = [name for name in self.columns.values() if name is not None]
-        names = find_columns(wanted, data.column_names, "The configuration")
+        names = find_columns(list(self.columns.values()), data.column_names, "The configuration")
         found = RawInteractions.of_frame(data.select_columns(names).to_pandas(), self.columns)
         return found if found.split is not None else replace(found, split=split)
 

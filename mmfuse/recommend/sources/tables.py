@@ -6,10 +6,10 @@ from typing import Any
 
 from mmfuse.data.tables import read_table
 from mmfuse.files import sha256
-from mmfuse.recommend.sources.base import InteractionSource, RawInteractions
+from mmfuse.recommend.sources.base import ColumnSource, RawInteractions
 
 
-class InteractionTable(InteractionSource):
+class InteractionTable(ColumnSource):
     """A CSV or Parquet file with an interaction a row.
 
     Args:
@@ -21,24 +21,6 @@ class InteractionTable(InteractionSource):
         split: the column with its split; see ``RawInteractions``.
     """
 
-    def __init__(
-        self,
-        path: str,
-        user: str = "user",
-        item: str = "item",
-        time: str | None = None,
-        rating: str | None = None,
-        split: str | None = None,
-    ) -> None:
-        self.path = path
-        self.columns = {
-            "user": user,
-            "item": item,
-            "time": time,
-            "rating": rating,
-            "split": split,
-        }
-
     def read(self) -> RawInteractions:
         """Reads these columns of the file.
 
@@ -46,8 +28,8 @@ class InteractionTable(InteractionSource):
             MissingFileError: there is none.
             DataError: it is corrupt, or lacks a column.
         """
-        wanted = [name for name in self.columns.values() if name is not None]
-        return RawInteractions.of_frame(read_table(self.path, wanted), self.columns)
+        frame = read_table(self.path, list(self.columns.values()))
+        return RawInteractions.of_frame(frame, self.columns)
 
     def settings(self) -> dict[str, Any]:
         """How this is read; the file is told by a digest of its content."""
