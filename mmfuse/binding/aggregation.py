@@ -11,7 +11,7 @@ from mmfuse.binding.banks import Bank, Banks
 from mmfuse.binding.drawn import Drawn
 from mmfuse.binding.pairs import Pairs, Tuples
 from mmfuse.errors import ConfigError
-from mmfuse.fusion.routing import unit
+from mmfuse.unit import unit
 
 #: Numbers of similarities that are held at a time.
 _HELD = 2**24

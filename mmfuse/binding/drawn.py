@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmfuse.fusion.routing import unit
+from mmfuse.unit import unit
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import equal_weights
-from mmfuse.fusion.routing import Projector, Router, unit
+from mmfuse.fusion.routing import Projector, Router
 from mmfuse.recorded import Recorded
+from mmfuse.unit import unit
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mmfuse.errors import DataError
 from mmfuse.features.vectors import StoredVectors
-from mmfuse.fusion.routing import unit
 from mmfuse.store import SPLITS
+from mmfuse.unit import unit
 
 
 class Pool:

@@ -16,8 +16,8 @@ from mmfuse.binding.pools import Pool
 from mmfuse.binding.space import FILE, BoundSpace
 from mmfuse.binding.stages import Report, Stages
 from mmfuse.features.fingerprint import of_tensors
-from mmfuse.fusion.routing import unit
 from mmfuse.recorded import describe
+from mmfuse.unit import unit
 
 #: Rows of a modality from which its prior is taken.
 _MOST = 8192

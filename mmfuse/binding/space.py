@@ -25,8 +25,8 @@ from mmfuse.errors import (
 )
 from mmfuse.files import replacing
 from mmfuse.fusion.router import RouterFusion
-from mmfuse.fusion.routing import unit
 from mmfuse.recorded import Recorded, describe, rebuild
+from mmfuse.unit import unit
 
 FORMAT = 1
 #: The file of a bound space in its folder.

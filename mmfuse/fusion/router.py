@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fused, Fusion
-from mmfuse.fusion.routing import Projector, Router, unit
+from mmfuse.fusion.routing import Projector, Router
 from mmfuse.tokens import Tokens
+from mmfuse.unit import unit
 
 
 class RouterFusion(Fusion):

@@ -10,12 +10,7 @@ from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
 from mmfuse.recorded import Recorded
-
-
-def unit(x: Tensor) -> Tensor:
-    """The rows scaled to length one; a zero row stays, with a finite gradient."""
-    length = x.norm(dim=-1, keepdim=True)
-    return x / length.where(length > 0, 1)
+from mmfuse.unit import unit
 
 
 class PresentBatchNorm(nn.BatchNorm1d):

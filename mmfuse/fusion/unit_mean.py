@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.fusion.base import Fused, Fusion, equal_weights
-from mmfuse.fusion.routing import unit
 from mmfuse.tokens import Tokens
+from mmfuse.unit import unit
 
 
 class UnitMeanFusion(Fusion):

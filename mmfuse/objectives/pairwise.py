@@ -13,9 +13,9 @@ from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Objective, Schedule
 from mmfuse.objectives.contrastive.pairs import Pairs, pairs_of
-from mmfuse.objectives.contrastive.unit import unit
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.tokens import Tokens
+from mmfuse.unit import unit
 
 if TYPE_CHECKING:
     from mmfuse.model import FusionModel, Output

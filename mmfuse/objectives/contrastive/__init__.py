@@ -9,7 +9,7 @@ from mmfuse.objectives.contrastive.positives import multi_positive
 from mmfuse.objectives.contrastive.sigmoid import sigmoid_loss
 from mmfuse.objectives.contrastive.targets import SimilarTargets, SparseTargets, Targets
 from mmfuse.objectives.contrastive.temperature import Temperature
-from mmfuse.objectives.contrastive.unit import unit
+from mmfuse.unit import unit
 
 __all__ = [
     "Pairs",
