@@ -94,9 +94,9 @@ class Histories:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def sizes(self) -> Tensor:
-        """``(U,)`` long, the number of items of each user."""
-        return self.offsets.diff()
+    def sizes(self, users: Tensor) -> Tensor:
+        """``(n,)`` long, the number of items of some users."""
+        return self.offsets[users + 1] - self.offsets[users]
 
     def last(self, users: Tensor, length: int) -> Tensor:
         """The last items of some users.
@@ -108,10 +108,9 @@ class Histories:
         Returns:
             ``(n, l)`` long, oldest first, filled up with -1; l is L, or less where none has as many
         """
-        ends = self.offsets[users + 1]
-        sizes = (ends - self.offsets[users]).clamp(max=length)
+        sizes = self.sizes(users).clamp(max=length)
         within = torch.arange(int(sizes.max()) if len(sizes) else 0)
-        places = (ends - sizes)[:, None] + within
+        places = (self.offsets[users + 1] - sizes)[:, None] + within
         is_there = within < sizes[:, None]
         return torch.where(is_there, self.items[places.where(is_there, 0)], NOTHING)
 
@@ -128,7 +127,7 @@ class Histories:
         Returns:
             users and items ``(B,)`` long, and what comes before them
         """
-        sizes = self.sizes()[users]
+        sizes = self.sizes(users)
         widths = (sizes - 1).clamp(max=length)
         order = torch.argsort(widths, stable=True)
         # Together are 0, 1, 2 and 3, 4 to 7, and so on: at most half of a block is filled up.

@@ -84,7 +84,7 @@ class SequenceUsers(Users):
         assert items is not None
         assert histories is not None
         codes = torch.arange(len(histories)) if codes is None else codes.cpu()
-        order = torch.argsort(histories.sizes()[codes])  # of about one length together
+        order = torch.argsort(histories.sizes(codes))  # of about one length together
         blocks = (histories.last(codes[some], self.length) for some in order.split(_TOGETHER))
         found = torch.cat([self.after(taken.to(items.device), items) for taken in blocks])
         return found[torch.argsort(order).to(items.device)]
