@@ -227,6 +227,17 @@ def test_everything_that_takes_part_learns():
             assert parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_epoch_has_every_pair_once_and_no_negative_that_was_taken(workers):
+    data = with_content(each=[3, 5, 8], batch_size=7, negatives=3, workers=workers)
+    data.remember(LENGTH)
+    train, pairs = data.interactions.lists("train"), []
+    for batch in data.train_dataloader():
+        pairs += zip(batch.users.tolist(), batch.items.tolist(), strict=True)
+        assert not train.contains(batch.users[:, None], batch.negatives).any()
+    assert sorted(pairs) == sorted(zip(*(x.tolist() for x in train.pairs()), strict=True))
+
+
 def test_objectives_over_users_see_each_after_all_that_the_batch_tells():
     data = with_content(each=[4, 6])
     data.remember(LENGTH)
