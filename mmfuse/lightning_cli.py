@@ -75,6 +75,12 @@ class MmfuseCLI(LightningCLI):
         """Says where the predictions are."""
         self._say(f"Predictions: {self._folder / 'predictions.parquet'}")
 
+    def after_robustness(self) -> None:
+        """Says where the report is; where there is a progress bar, its table has told."""
+        if self.trainer.progress_bar_callback is None:
+            out = self.config[self.subcommand].out
+            self._say(f"Report: {out or self._folder / 'robustness'}")
+
     @property
     def _folder(self) -> Path:
         return Path(self.trainer.log_dir or self.trainer.default_root_dir)

@@ -297,6 +297,14 @@ def test_the_command_reports_on_a_checkpoint(folder, capsys):
     value = whole.set_index("metric").loc["ndcg_at_5", "value"]
     assert value == pytest.approx(scores["test/ndcg_at_5"].iloc[0], abs=1e-6)
 
+    # Without a progress bar there is no table either, but where the report is.
+    quiet = [w for w in words if w not in ("--out", "report")]
+    quiet += ["--mcar_rates=[0.5]", "--bootstrap", "20", "--trainer.enable_progress_bar=false"]
+    assert main(quiet) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].startswith("Report: runs/version_")
+    assert (folder / told[-1].removeprefix("Report: ") / "robustness.csv").is_file()
+
 
 def test_the_command_tells_mistakes(folder, capsys):
     assert main(["fit", "--config", "ids.yaml"]) == 0
