@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import inspect
 import re
 
 from mmfuse.data import RunData
@@ -48,6 +51,8 @@ def readable(message: str) -> str:
                     return str(error)
     if missing := re.search(r"\"config\": File does not exist: (.*)", message):
         return f"There is no configuration at {missing[1]}. Check the path."
+    if wrong := re.search(r"class_path '([\w.]+)':[-\s]*Option '(\w+)' is not accepted", message):
+        return _no_option(wrong[1], wrong[2])
     message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
     message = re.sub(r"\.? Got value: .*", ".", message)
     if "arguments are required" in message:
@@ -62,3 +67,12 @@ def readable(message: str) -> str:
     )
     kept = [line for line in lines if line and not line.startswith(noise)]
     return "\n  ".join(kept) or message
+
+
+def _no_option(path: str, option: str) -> str:
+    """What options a class has, the nearest first."""
+    module, _, name = path.rpartition(".")
+    known = list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    nearest = difflib.get_close_matches(option, known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{name} has no option {option!r}.{hint} It has: {', '.join(known)}."

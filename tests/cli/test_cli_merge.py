@@ -121,7 +121,10 @@ def test_a_uniform_merge_is_scored_beside_its_models(here, capsys):
         ([FIRST, SECOND, "--config", "nowhere.yaml"], "nowhere.yaml"),
         ([FIRST, SECOND, "--config", "empty.yaml"], "no section data"),
         ([FIRST, SECOND, "--config", "config.yaml", "--metric", "aurok"], "Did you mean 'auroc'"),
-        ([FIRST, SECOND, "--config", "config.yaml", "--data.nme", "x"], "'nme' is not accepted"),
+        (
+            [FIRST, SECOND, "--config", "config.yaml", "--data.nme", "x"],
+            "has no option 'nme'. Did you mean 'name'?",
+        ),
         ([FIRST, SECOND, "--config", "config.yaml", "--device", "gpu"], "device 'gpu'"),
         (
             [FIRST, SECOND, "--config", "config.yaml", "--data.split_seed", "5"],
