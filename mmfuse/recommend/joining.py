@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,6 +16,10 @@ from mmfuse.recommend.cleaning import Cleaned
 from mmfuse.recommend.coding import coded, places
 
 Unseen = Literal["keep", "drop"]
+
+_log = logging.getLogger(__name__)
+#: Share of the items that may be numbered beyond the rows and count as lacking every modality.
+_MOST_BEYOND = 0.1
 
 
 def row_ids(items: FusionDataModule, rows: int, item_id: str | Sequence[Any] | None) -> np.ndarray:
@@ -43,6 +48,47 @@ def row_ids(items: FusionDataModule, rows: int, item_id: str | Sequence[Any] | N
             f"{ids[counts.argmax()].item()!r}. Give one row an item."
         )
     return ids[codes]
+
+
+def check_numbers(cleaned: Cleaned, rows: int) -> None:
+    """Makes sure that items can be named by the numbers of the rows, as without ``item_id``.
+
+    A few items beyond the last row are told of in a warning. More than a tenth of them, or some
+    where there are as many rows as items, mean that rows have other names: joined by number,
+    items would get the rows of others, or none, and training would go on all the same.
+
+    Args:
+        cleaned: the interactions.
+        rows: of the items' data.
+
+    Raises:
+        DataError: items are named by strings, or their numbers are none of rows.
+    """
+    known = cleaned.item_ids
+    by_number = "Without item_id a row of the items' data is named by its number, "
+    cure = (
+        "Name the rows' column of ids with item_id, or from Python list each row's id, in the "
+        "order of the rows."
+    )
+    if known.dtype.kind == "U":
+        raise DataError(
+            f"{by_number}and items are named by strings, such as {known[0].item()!r}. {cure}"
+        )
+    outside = known[(known < 0) | (known >= rows)]
+    if not len(outside):
+        return
+    told = (
+        f"{by_number}here 0 to {rows - 1}, and {len(outside)} of {len(known)} items are numbered "
+        f"otherwise, such as {outside[-1].item()}"
+    )
+    if rows == len(known) + len(cleaned.left_ids):
+        raise DataError(
+            f"{told}, though there are as many rows as items: numbers have gaps, or do not start "
+            f"at 0. {cure}"
+        )
+    if len(outside) > _MOST_BEYOND * len(known):
+        raise DataError(f"{told}. {cure} Rows without content stand for items that have none.")
+    _log.warning("%s. They count as lacking every modality.", told)
 
 
 def join(cleaned: Cleaned, ids: np.ndarray, unseen: Unseen) -> tuple[np.ndarray, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from mmfuse.recommend.catalogue import ItemCatalogue
 from mmfuse.recommend.cleaning import clean
 from mmfuse.recommend.interactions import Interactions
 from mmfuse.recommend.item_rows import ItemRows
-from mmfuse.recommend.joining import Unseen, join, row_ids
+from mmfuse.recommend.joining import Unseen, check_numbers, join, row_ids
 from mmfuse.recommend.sources.base import RawInteractions
 from mmfuse.recommend.splits import GivenSplit, RandomSplit, SplitRule, time_travels
 
@@ -69,6 +69,8 @@ def make_ready(raw: RawInteractions, items: FusionDataModule | None, options: Op
     source, row_of = None, None
     if items is not None:
         source = items.read()
+        if options.item_id is None:
+            check_numbers(cleaned, len(source.data))
         ids = row_ids(items, len(source.data), options.item_id)
         item_ids, code_of, row_of = join(cleaned, ids, options.unseen)
         item = code_of[item]

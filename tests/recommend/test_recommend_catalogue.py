@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +159,53 @@ def test_ids_may_be_a_list() -> None:
     assert data.catalogue.batch().inputs["x"][:, 0].tolist() == [3, 2, 1]
     with pytest.raises(DataError, match="3 rows and 2 ids"):
         RecommendationData(source, items, item_id=["c", "b"]).setup()
+
+
+# Without item_id: rows are named by their number.
+
+
+def numbered(items: list[int] | list[str], rows: int, **options: object) -> RecommendationData:
+    source = InteractionArrays([f"u{i % 5}" for i in range(len(items))], items)
+    return RecommendationData(source, ArrayData({"x": np.eye(rows)}), **options)
+
+
+@pytest.mark.parametrize(
+    ("items", "rows", "words"),
+    [
+        # Seven rows beside items numbered to 57: 51 have no row.
+        (list(range(58)), 7, r"here 0 to 6, and 51 of 58 items are numbered otherwise, such as 57"),
+        (list(range(1, 31)), 30, "1 of 30 items .* as many rows as items: .* do not start at 0"),
+        ([*range(50), 70], 51, "1 of 51 items .* as many rows as items: numbers have gaps"),
+        ([-1, 0, 1, 2], 9, "1 of 4 items are numbered otherwise, such as -1"),
+        (["b", "a", "c"], 3, "items are named by strings, such as 'a'.*with item_id"),
+    ],
+)
+def test_items_that_are_no_numbers_of_rows_are_refused(
+    items: list[int] | list[str], rows: int, words: str
+) -> None:
+    with pytest.raises(DataError, match=words):
+        numbered(items, rows).setup()
+    listed = [*sorted(set(items)), *range(900, 900 + rows)][:rows]
+    if isinstance(items[0], int):
+        numbered(items, rows, item_id=listed).setup()
+
+
+def test_a_few_items_beyond_the_rows_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="mmfuse"):
+        data = numbered([*range(50), 103, 104], 100)
+        present = data.catalogue.presence()
+    assert present.any(dim=1).tolist() == [True] * 100 + [False] * 2
+    assert "2 of 52 items are numbered otherwise, such as 104" in caplog.text
+    caplog.clear()
+    numbered(list(range(50)), 100).setup()
+    assert not caplog.text
+
+
+def test_a_core_that_leaves_few_items_does_not_look_like_gaps() -> None:
+    source = InteractionArrays([0, 1, 0, 1, 2, 2], [0, 0, 9, 9, 4, 5])
+    data = RecommendationData(source, ArrayData({"x": np.eye(10)}), item_core=2)
+    assert data.catalogue.presence().any(dim=1).all()
+    assert data.interactions.item_ids.tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
 
 
 # Modalities that are read and prepared in the workers.
