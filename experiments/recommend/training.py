@@ -14,12 +14,15 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import EarlyStopping
 
 from mmfuse import Trainer
+from mmfuse.lazy import import_names
 from mmfuse.recommend import RecommendationData
 from mmfuse.registry import import_all
 from mmfuse.tasks import RecommendationTask
 
 HERE = Path(__file__).parent
 PRESETS, TUNED = HERE / "presets", HERE / "tuned"
+#: Those of the study: neither set has times, which SASRec needs.
+NAMES = sorted({p.stem for p in PRESETS.glob("*.yaml")} - {"sasrec"})
 #: Epochs between evaluations, and evaluations without a better one before a run ends.
 EVERY, PATIENCE = 2, 10
 
@@ -27,6 +30,8 @@ EVERY, PATIENCE = 2, 10
 def preset(name: str, data: str | None = None) -> dict[str, Any]:
     """A preset as its file has it, or as it was tuned for a set."""
     file = PRESETS / f"{name}.yaml" if data is None else TUNED / data / f"{name}.yaml"
+    if not file.is_file():
+        raise SystemExit(f"{name} is not tuned for {data} yet: run tune.py --presets {name} first.")
     content: dict[str, Any] = yaml.safe_load(file.read_text())
     return content
 
@@ -46,6 +51,7 @@ def changed(content: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 def task_of(content: dict[str, Any]) -> RecommendationTask:
     """The task that a preset describes, as the command reads it."""
     import_all()
+    import_names("mmfuse.recommend")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(L.LightningModule, "model")
     made: RecommendationTask = parser.instantiate(

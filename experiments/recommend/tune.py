@@ -4,7 +4,8 @@ python experiments/recommend/tune.py --data tiktok
 
 A trial is one run with seed 100 and counts by the highest validation Recall@20 that an epoch
 reached. No test pair is read. The first trial is the preset as it stands, the others are drawn from
-spaces.yaml by TPE; one that is below the median of the earlier ones is given up. The best goes to
+spaces.yaml by TPE; one that is below the median of the earlier ones is given up. A preset's search
+ends after so many trials, or when they took so many minutes of CPU. The best goes to
 tuned/SET/PRESET.yaml, which run.py takes, and every trial to tuned/SET/trials/PRESET.csv.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,14 @@ from typing import Any
 import lightning as L
 import optuna
 import yaml
-from training import PRESETS, TUNED, changed, fitted, preset, task_of
+from training import NAMES, TUNED, changed, fitted, preset, task_of
 
 from mmfuse.recommend import CatalogueInteractions, RecommendationData
 
 #: The tables' seeds are others.
 SEED = 100
 HERE = Path(__file__).parent
+ENDED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 RATE = "optimizer.init_args.lr"
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3, "fused": True}}
 
@@ -52,9 +55,14 @@ def with_optimizer(content: dict[str, Any]) -> dict[str, Any]:
     return changed(content, {"model.init_args.optimizer": ADAM})
 
 
+def rounded(value: Any) -> Any:
+    """Three digits of a number that was drawn from a range."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value
+
+
 def drawn(trial: optuna.Trial, space: dict[str, list[Any]]) -> dict[str, Any]:
     """A setting to try, as values at paths."""
-    values: dict[str, Any] = {RATE: trial.suggest_float(RATE, 3e-4, 1e-2, log=True)}
+    values: dict[str, Any] = {RATE: trial.suggest_float(RATE, 3e-4, 3e-2, log=True)}
     for path, choices in space.items():
         if len(choices) == 2:
             values[path] = trial.suggest_float(path, *choices, log=True)
@@ -74,11 +82,11 @@ def standing(content: dict[str, Any], paths: list[str]) -> dict[str, Any]:
     return found
 
 
-def tuned(name: str, data: str, trials: int, epochs: int, out: Path) -> None:
-    """Tries settings of one preset until there are as many trials as asked for."""
+def tuned(name: str, data: str, given: argparse.Namespace) -> None:
+    """Tries settings of one preset until the budget is spent."""
     space = yaml.safe_load((HERE / "spaces.yaml").read_text())[name]
     content = with_optimizer(preset(name))
-    folder = out / data
+    folder = given.out / data
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         direction="maximize",
@@ -96,31 +104,33 @@ def tuned(name: str, data: str, trials: int, epochs: int, out: Path) -> None:
         return changed(content, {f"model.init_args.{p}": v for p, v in values.items()})
 
     def objective(trial: optuna.Trial) -> float:
-        watch = Watch(trial)
-        with tempfile.TemporaryDirectory() as scratch:
-            task = task_of(setting(drawn(trial, space)))
-            fitted(task, pairs, SEED, epochs, scratch, callbacks=[watch])
+        watch, start = Watch(trial), time.process_time()
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                task = task_of(setting(drawn(trial, space)))
+                fitted(task, pairs, SEED, given.epochs, scratch, callbacks=[watch])
+        finally:
+            trial.set_user_attr("cpu_minutes", (time.process_time() - start) / 60)
         return watch.best
 
     def written(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        frame = study.trials_dataframe(attrs=("number", "value", "params", "state"))
+        frame = study.trials_dataframe(attrs=("number", "value", "params", "user_attrs", "state"))
+        frame = frame[frame["state"].isin([state.name for state in ENDED])]
         frame.to_csv(folder / "trials" / f"{name}.csv", index=False, float_format="%.5g")
         head = f"# {name}, tuned on {data}: experiments/recommend/tune.py\n"
-        best = {
-            p: float(f"{v:.3g}") if isinstance(v, float) else v
-            for p, v in study.best_params.items()
-        }
+        best = {p: rounded(value) for p, value in study.best_params.items()}
         chosen = yaml.safe_dump(setting(best), sort_keys=False)
         (folder / f"{name}.yaml").write_text(head + chosen)
         value = "given up" if trial.value is None else f"{trial.value:.4f}"
-        print(
-            f"{data}, {name}, trial {trial.number}: {value}; best {study.best_value:.4f}",
-            flush=True,
-        )
+        said = f"{data}, {name}, trial {trial.number}: {value}; best {study.best_value:.4f}"
+        print(said, flush=True)
 
-    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    done = sum(t.state in ended for t in study.trials)
-    study.optimize(objective, n_trials=max(0, trials - done), callbacks=[written])
+    while True:
+        done = [t for t in study.trials if t.state in ENDED]
+        spent = sum(t.user_attrs.get("cpu_minutes", 0.0) for t in done)
+        if len(done) >= given.trials or spent >= given.minutes:
+            break
+        study.optimize(objective, n_trials=1, callbacks=[written])
 
 
 def main() -> None:
@@ -128,10 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    every = sorted(p.stem for p in PRESETS.glob("*.yaml"))
     parser.add_argument("--data", nargs="+", default=["tiktok"], choices=["tiktok", "amazon_baby"])
-    parser.add_argument("--presets", nargs="+", default=every, choices=every)
-    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--presets", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--trials", type=int, default=20, help="at most, of a preset")
+    parser.add_argument("--minutes", type=float, default=20, help="of CPU at most, of a preset")
     parser.add_argument("--epochs", type=int, default=80, help="at most, of a trial")
     parser.add_argument("--out", type=Path, default=TUNED)
     given = parser.parse_args()
@@ -139,7 +149,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for data in given.data:
         for name in given.presets:
-            tuned(name, data, given.trials, given.epochs, given.out)
+            tuned(name, data, given)
     print(f"Tuned presets: {given.out}")
 
 

@@ -1,0 +1,133 @@
+"""How rankings fare as items lose modalities, of presets that read them; goes on where it stopped.
+
+python experiments/recommend/absence.py
+
+Each preset is trained as tuned, and again with modality dropout of one half; five training seeds,
+and three seeds of the masks. Beside each stand the same weights that are given zeros, or training
+means, for what is absent. A line for each condition goes to absence.csv, the table to absence.md,
+the curves to absence.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from lines import Lines, markdown, shown
+from matplotlib.figure import Figure
+from training import HERE, changed, fitted, preset, task_of
+
+from mmfuse.compare.table import interval
+from mmfuse.recommend import CatalogueInteractions, RecommendationData
+from mmfuse.recommend.restored import restored
+from mmfuse.recommend.robustness import item_conditions, ranking_robustness
+
+PRESETS = ("vbpr", "lirdrec", "pal")
+DROPOUT = {"": 0.0, " with dropout": 0.5}
+MASK_SEEDS = (0, 1, 2)
+FILLS = {"absent": "-", "zero": ":", "mean": "--"}
+
+
+def measured(content: dict[str, Any], data: RecommendationData, seed: int, epochs: int) -> Any:
+    """Recall at 20 under every condition, a line for each fill and kind of items."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = fitted(task_of(content), data, seed, epochs, folder)
+        model = restored(trainer.checkpoint_callback.best_model_path, data)  # type: ignore[union-attr]
+    assert model.tower is not None
+    found = []
+    for masks in MASK_SEEDS:
+        conditions = item_conditions(model.tower.modalities, masks)
+        if masks != MASK_SEEDS[0]:  # what is not drawn is the same for all
+            conditions = [c for c in conditions if c.rate]
+        result = ranking_robustness(model, data, conditions, ks=[20], bootstrap=0)
+        lines = result.table[result.table["metric"] == "recall_at_20"]
+        found.append(lines.assign(masks=masks))
+    return pd.concat(found)
+
+
+def table(scores: pd.DataFrame) -> str:
+    """Recall at 20 of all items by condition, a column for each model told of absence."""
+    wanted = ["complete", "mcar 0.3", "mcar 0.5", "mcar 0.7", "mcar 0.9", "nothing"]
+    wanted += [c for c in scores["condition"].unique() if c.startswith("only") or "mnar" in c]
+    parts = []
+    for slice, told in (("all", "All items"), ("cold", "Items without a training interaction")):
+        rows = []
+        for (model, fill), own in scores[scores["slice"] == slice].groupby(
+            ["model", "fill"], sort=False
+        ):
+            # A seed's value is the mean over its masks.
+            means = own.groupby(["condition", "seed"])["value"].mean()
+            rows.append([str(model), str(fill), *(shown(means[c]) for c in wanted)])
+        parts.append(f"## {told}\n\n" + markdown(["model", "filled with", *wanted], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def curves(scores: pd.DataFrame) -> Figure:
+    """Recall at 20 against the rate missing completely at random, a panel a preset."""
+    own = scores[(scores["slice"] == "all") & scores["family"].isin(["mcar", "complete"])]
+    presets = list(dict.fromkeys(own["preset"]))
+    figure = Figure(figsize=(4.2 * len(presets), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(presets), sharey=True, squeeze=False)[0]
+    for axis, name in zip(axes, presets, strict=True):
+        here = own[own["preset"] == name]
+        for (model, colour), fill in (
+            ((m, c), f)
+            for m, c in zip(here["model"].unique(), ("#0072B2", "#E69F00"), strict=False)
+            for f in FILLS
+        ):
+            lines = here[(here["model"] == model) & (here["fill"] == fill)]
+            if not len(lines):
+                continue
+            means = lines.groupby(["rate", "seed"])["value"].mean().unstack()
+            middle, half = zip(
+                *(interval(row.to_numpy()) for _, row in means.iterrows()), strict=True
+            )
+            axis.errorbar(
+                means.index,
+                middle,
+                half,
+                fmt=FILLS[fill],
+                color=colour,
+                capsize=2,
+                lw=1.3,
+                label=f"{model}: {'told of absence' if fill == 'absent' else fill}",
+            )
+        axis.set(title=name, xlabel="share of modalities missing at random")
+        axis.legend(fontsize=7, frameon=False)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("Recall at 20")
+    return figure
+
+
+def main() -> None:
+    """Every preset, with and without dropout, over every seed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    parser.add_argument("--epochs", type=int, default=200, help="at most")
+    parser.add_argument("--out", type=Path, default=HERE)
+    given = parser.parse_args()
+    lines = Lines(given.out / "absence.csv")
+    for name in given.presets:
+        for after, rate in DROPOUT.items():
+            content = changed(preset(name, "tiktok"), {"model.init_args.modality_dropout": rate})
+            for seed in given.seeds:
+                key = {"preset": name, "model": name + after, "seed": seed}
+                if lines.has(key):
+                    continue
+                data = RecommendationData(CatalogueInteractions("tiktok"), seed=seed)
+                found = measured(content, data, seed, given.epochs)
+                lines.add([key | line for line in found.to_dict("records")])
+                print(f"{name}{after}, seed {seed}", flush=True)
+    (given.out / "absence.md").write_text(table(lines.frame))
+    curves(lines.frame).savefig(given.out / "absence.png", dpi=120)
+    print(f"Table and curves: {given.out / 'absence.md'}, {given.out / 'absence.png'}")
+
+
+if __name__ == "__main__":
+    main()
