@@ -179,6 +179,14 @@ class RecommendationModel(ItemSide):
         y_u, y_i = self.backbone(users, items)
         return users if y_u is None else y_u, items if y_i is None else y_i
 
+    def final_items(self, fused: Tensor | None) -> Tensor:
+        """The final vectors of all items ``(I, D)``; users are made if items take from them."""
+        items = self.item(None, fused)
+        if self.backbone is None or isinstance(self.user, SequenceUsers):
+            return self._passed(items)
+        y_i = self.backbone(self.user(None, items), items)[1]
+        return items if y_i is None else y_i
+
     def _passed(self, items: Tensor) -> Tensor:
         """The end of all items, where users are made of it."""
         if self.backbone is None:

@@ -45,7 +45,7 @@ def item_parts(model: RecommendationModel) -> dict[str, Tensor]:
             ItemContent.of(tower, catalogue.batch(block).keep(some[block]).to(device)).vector
             for block in blocks
         ]
-        return model.represent(torch.cat(fused)).items
+        return model.final_items(torch.cat(fused))
 
     was_training = model.training
     model.eval()

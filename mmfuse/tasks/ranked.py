@@ -12,6 +12,7 @@ from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.model import RecommendationModel
 from mmfuse.recommend.negatives import NegativeSampler
 from mmfuse.recommend.objectives.pairs import pairwise
+from mmfuse.recommend.outputs import Represented
 from mmfuse.recommend.ranking import RankingEvaluation, evaluate_ranking, item_slices
 from mmfuse.recommend.ranking.evaluation import joined
 
@@ -30,6 +31,7 @@ class RankedSplit:
         data: whose users and items.
         split: ``val`` or ``test``, whose pairs are to be found.
         ks: where to measure.
+        vectors: what the model says of all in this split; None to ask it.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class RankedSplit:
         data: RecommendationData,
         split: Literal["val", "test"],
         ks: Sequence[int],
+        vectors: Represented | None = None,
     ) -> None:
         self.model, self.data, self.split, self.ks = model, data, split, ks
-        self.vectors = model.represent(split=split)
+        self.vectors = model.represent(split=split) if vectors is None else vectors
         device = self.vectors.items.device
         lists, seen = data.interactions.lists, ("train",) if split == "val" else ("train", "val")
         self.relevant, self.seen = lists(split).to(device), lists(*seen).to(device)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from mmfuse.data.datamodule import Split
 from mmfuse.errors import ConfigError
 from mmfuse.recommend.data import RecommendationData
 from mmfuse.recommend.model import RecommendationModel
+from mmfuse.recommend.outputs import Represented
 from mmfuse.recommend.ranking import KS
 from mmfuse.recommend.ranking.per_user import write_per_user
 from mmfuse.tasks.logged import log_all
 from mmfuse.tasks.ranked import RankedSplit
+from mmfuse.tasks.remembered import Remembered
 from mmfuse.tasks.trained import TrainedTask
 
 
@@ -46,6 +49,7 @@ class RankedTask(TrainedTask):
         self.best = (f"val/recall_at_{self._main}", "max")
         self.model: RecommendationModel | None = None
         self._ranked: RankedSplit | None = None
+        self._remembered = Remembered()
 
     @property
     def _data(self) -> RecommendationData:
@@ -59,13 +63,27 @@ class RankedTask(TrainedTask):
 
     def on_validation_epoch_start(self) -> None:
         """Makes the vectors of all, once."""
-        assert self.model is not None
-        self._ranked = RankedSplit(self.model, self._data, "val", self.ks)
+        self._ranked = self._ranking("val")
 
     def on_test_epoch_start(self) -> None:
         """Makes the vectors of all, once."""
+        self._ranked = self._ranking("test")
+
+    def _ranking(self, split: Literal["val", "test"]) -> RankedSplit:
         assert self.model is not None
-        self._ranked = RankedSplit(self.model, self._data, "test", self.ks)
+        return RankedSplit(self.model, self._data, split, self.ks, self._vectors(split))
+
+    def _vectors(self, split: Split = "train") -> Represented:
+        """The final vectors of all, once for a state of the weights."""
+        model = self.model
+        assert model is not None
+        # Validation sees items and users as training does.
+        name = "vectors in test" if split == "test" else "vectors"
+        return self._remembered.of(model, name, lambda: model.represent(split=split))
+
+    def on_fit_end(self) -> None:
+        """Lets go of what was made of the weights."""
+        self._remembered.forget()
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """Ranks for a block of users."""
@@ -93,7 +111,8 @@ class RankedTask(TrainedTask):
         scores = found.means() | found.exposure.scores(self._data.interactions.lists("train"))
         main = (f"recall_at_{self._main}", f"ndcg_at_{self._main}", "users")
         for kind, metrics in found.means_of_items().items():
-            scores |= {f"{kind}/{name}": metrics[name] for name in main}
+            if metrics["users"]:  # else there is nothing to take a mean of
+                scores |= {f"{kind}/{name}": metrics[name] for name in main}
         self._log(scores, "test", set())
         if self.trainer.log_dir and self.trainer.is_global_zero and self.loggers:
             ids = self._data.interactions.user_ids

@@ -159,6 +159,7 @@ class RecommendationTask(RankedTask):
 
     def setup(self, stage: str) -> None:
         """Builds the model from the training interactions and the items' modalities."""
+        self._remembered.forget()
         data = self._data
         if stage == "fit":
             require_negatives(self.objectives, data.negatives)  # type: ignore[arg-type]
@@ -212,6 +213,7 @@ class RecommendationTask(RankedTask):
         Lightning tells of none where a run goes on in the middle of one.
         """
         assert self.model is not None
+        self._remembered.forget()
         if self.model.epoch != self.current_epoch:
             self.model.start_epoch(self.current_epoch)
 
@@ -258,7 +260,10 @@ class RecommendationTask(RankedTask):
     def recommender(self) -> Recommender:
         """What serves: the final vectors of all, raw ids, and what users took in training."""
         assert self.model is not None
-        vectors = self.model.represent()
+        model, vectors, parts = self.model, self._vectors(), None
+        if self.explained:
+            parts = self._remembered.of(model, "parts", lambda: item_parts(model))
+            parts = {name: part.cpu() for name, part in parts.items()}
         interactions = self._data.interactions
         return Recommender(
             vectors.users.cpu(),
@@ -266,8 +271,8 @@ class RecommendationTask(RankedTask):
             interactions.lists("train"),
             interactions.user_ids,
             interactions.item_ids,
-            self.model.score,
-            item_parts(self.model) if self.explained else None,
+            model.score,
+            parts,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

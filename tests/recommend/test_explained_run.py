@@ -8,9 +8,10 @@ from planted import planted
 
 from mmfuse.cli import main
 from mmfuse.errors import ConfigError
-from mmfuse.recommend import Recommender
+from mmfuse.recommend import Recommender, SASRecUsers, UserVectors
 from mmfuse.recommend.ideal_point import IdealPointScore
 from mmfuse.recommend.items import ItemVectors
+from mmfuse.recommend.propagation import ItemGraph, LightGCN
 from mmfuse.tasks import RecommendationTask
 from mmfuse.trainer import Trainer
 
@@ -56,3 +57,25 @@ def test_what_has_no_parts_is_not_explained():
     item = ItemVectors(6, content="add")
     with pytest.raises(ConfigError, match="the score is the dot product"):
         RecommendationTask(item=item, score=IdealPointScore(), explained=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "backbone"),
+    [
+        (UserVectors("both"), None),
+        (UserVectors(), LightGCN(1)),
+        (UserVectors("history"), ItemGraph(3)),
+        (SASRecUsers(3, heads=2), None),
+        (SASRecUsers(3, heads=2), ItemGraph(3)),
+    ],
+)
+def test_items_without_the_users_are_what_ranks(user, backbone, monkeypatch):
+    data = planted()
+    task = RecommendationTask(ItemVectors(6, content="add"), user, backbone)
+    model = task.make_model(data).eval()
+    model.attach(data.catalogue, data.interactions)
+    wanted = model.represent().items
+    if backbone is None or isinstance(user, SASRecUsers):
+        monkeypatch.setattr(model.user, "forward", None)  # calling it would fail
+    with torch.no_grad():
+        torch.testing.assert_close(model.final_items(model._fused()), wanted, rtol=0, atol=0)

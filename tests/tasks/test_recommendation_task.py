@@ -117,6 +117,78 @@ class SaveAt(L.Callback):
             trainer.save_checkpoint(self.path)
 
 
+class Told(RecommendationTask):
+    """Says whenever the vectors of all, and the parts of items, are made."""
+
+    def build(self, model) -> None:
+        super().build(model)
+        self.asked, plain = [], model.represent
+
+        def represent(*arguments: object, **options: object):
+            self.asked.append(options.get("split", "train"))
+            return plain(*arguments, **options)
+
+        model.represent = represent
+
+
+def test_an_epoch_makes_the_vectors_of_all_once(tmp_path: Path) -> None:
+    task = Told(ItemVectors(8, content="add"), optimizer=adam, ks=[5], explained=True)
+    runs, data = trainer(tmp_path, 3), planted()
+    runs.fit(task, datamodule=data)
+    assert len(task.asked) == 3  # for validation, the best epochs and the last
+    assert task._remembered._made == {}
+    runs.test(task, datamodule=data, verbose=False)
+    assert task.asked[3:] == ["test"]
+
+
+def test_checkpoints_hold_the_vectors_of_their_own_weights(tmp_path: Path) -> None:
+    """Right after validation, after another step, and after weights changed behind the scenes."""
+
+    class Meddle(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, task: RecommendationTask) -> None:
+            trainer.save_checkpoint(tmp_path / f"{trainer.current_epoch}_before.ckpt")
+            for p in task.parameters():
+                p.data.mul_(0.5)  # as averaging of weights swaps them
+            trainer.save_checkpoint(tmp_path / f"{trainer.current_epoch}_after.ckpt")
+
+    task = RecommendationTask(ItemVectors(8, content="add"), optimizer=adam, explained=True)
+    data = planted()
+    trainer(tmp_path, 2, callbacks=[SaveAt(1, tmp_path / "step.ckpt"), Meddle()]).fit(
+        task, datamodule=data
+    )
+    found = {}
+    for path in tmp_path.glob("*.ckpt"):
+        held = torch.load(path, weights_only=True)
+        copy = task.fresh()
+        copy.build(task.make_model(data))
+        copy.load_state_dict(held["state_dict"])
+        copy.model.attach(data.catalogue, data.interactions)
+        wanted = copy.model.represent()
+        torch.testing.assert_close(held["serving"]["items"], wanted.items)
+        torch.testing.assert_close(held["serving"]["users"], wanted.users)
+        total = sum(v for n, v in held["serving"].items() if n.startswith("parts."))
+        torch.testing.assert_close(total, wanted.items)
+        found[path.stem] = held["serving"]["items"]
+    assert len(found) == 5
+    every = list(found.values())
+    for i, one in enumerate(every):
+        assert not any(torch.equal(one, other) for other in every[:i])
+
+
+def test_kinds_of_items_that_nobody_is_tested_on_are_not_logged(tmp_path: Path) -> None:
+    source = mmfuse.recommend.InteractionArrays(
+        [0, 0, 0, 1, 1, 2, 2], [0, 1, 2, 0, 3, 1, 3], split=["train"] * 4 + ["test"] + 2 * ["train"]
+    )
+    features = mmfuse.ArrayData({"a": [[0.0], [1.0], [2.0], [3.0], [4.0]]})  # 4 is cold
+    data = mmfuse.RecommendationData(source, features)
+    task, runs = RecommendationTask(ks=[5]), trainer(tmp_path, 1)
+    runs.fit(task, datamodule=data)
+    (scores,) = runs.test(task, datamodule=data, verbose=False)
+    assert not [name for name, value in scores.items() if value != value]
+    assert not [name for name in scores if name.startswith("test/cold")]
+    assert [name for name in scores if name.startswith("test/popularity_")]
+
+
 @pytest.mark.parametrize("step", [2, 4, 5])  # of three an epoch
 def test_a_killed_run_goes_on_to_the_same_weights(tmp_path: Path, step: int) -> None:
     half, whole = tmp_path / "half.ckpt", with_everything()
