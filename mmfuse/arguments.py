@@ -13,6 +13,7 @@ from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.objectives import Objective
+from mmfuse.objectives.base import Term
 from mmfuse.registry import resolve
 
 _BASES = {
@@ -23,6 +24,18 @@ _BASES = {
     "test_missing": Missingness,
     "data": RunData,
 }
+#: Imported after a mistake alone, as parts of recommenders take their time.
+_LATER = {
+    "optimizer": ("torch.optim", "Optimizer"),
+    "source": ("mmfuse.recommend.sources.base", "InteractionSource"),
+    "items": ("mmfuse.data", "FusionDataModule"),
+    "split": ("mmfuse.recommend.splits.base", "SplitRule"),
+    "backbone": ("mmfuse.recommend.propagation", "Propagation"),
+    "user": ("mmfuse.recommend.users", "Users"),
+    "score": ("mmfuse.recommend.scores", "Score"),
+}
+#: What the model fills in where it builds encoders and a fusion.
+_FILLED_IN = ("spec", "dims")
 
 
 def ours(error: BaseException) -> MmfuseError | None:
@@ -44,15 +57,18 @@ def readable(message: str) -> str:
     if wrong:
         keys = re.findall(r"Parser key \"([\w.]+)\"", message)
         for key in reversed([part for k in keys for part in k.split(".")]):
-            if key in _BASES:
+            if base := _base(key, message):
                 try:
-                    resolve(_BASES[key], wrong[1])
+                    resolve(base, wrong[1])
                 except ConfigError as error:
                     return str(error)
     if missing := re.search(r"\"config\": File does not exist: (.*)", message):
         return f"There is no configuration at {missing[1]}. Check the path."
     if wrong := re.search(r"class_path '([\w.]+)':[-\s]*Option '(\w+)' is not accepted", message):
         return _no_option(wrong[1], wrong[2])
+    given = r"Option '(\w+)' is not accepted\. Got value: Namespace\(class_path='([\w.]+)'"
+    if wrong := re.search(given, message):  # of a class that is built later, such as a fusion
+        return _no_option(wrong[2], wrong[1])
     message = re.sub(r"Type .*? expects a function or a callable class: ", "", message)
     message = re.sub(r"\.? Got value: .*", ".", message)
     if "arguments are required" in message:
@@ -69,10 +85,24 @@ def readable(message: str) -> str:
     return "\n  ".join(kept) or message
 
 
+def _base(key: str, message: str) -> type | None:
+    """Whose subclass a key names."""
+    if key == "objectives" and "RecommendationTask" in message:
+        return Term  # of rankings, and of rows
+    if key in _BASES:
+        return _BASES[key]
+    if key in _LATER:
+        module, name = _LATER[key]
+        found: type = getattr(importlib.import_module(module), name)
+        return found
+    return None
+
+
 def _no_option(path: str, option: str) -> str:
     """What options a class has, the nearest first."""
     module, _, name = path.rpartition(".")
-    known = list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    taken = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    known = [o for o in taken if o not in _FILLED_IN]
     nearest = difflib.get_close_matches(option, known, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"{name} has no option {option!r}.{hint} It has: {', '.join(known)}."

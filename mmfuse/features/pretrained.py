@@ -87,11 +87,12 @@ def space_of(description: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def share_a_space(manifest: Mapping[str, Any], one: str, other: str) -> bool:
-    """Whether two columns are known to lie in one space, that of one pretrained model.
+    """Whether two columns are known to lie in one space.
 
-    Encoders that were trained together may share one too, which no manifest tells.
+    It is that of one pretrained model, or who wrote the folder said so. Encoders that were
+    trained together may share one too, which no manifest tells.
     """
-    if one == other:
+    if one == other or manifest["data"]["content"].get("one_space"):
         return True
     described = manifest["model"]["description"]["encoders"]
     spaces = [space_of(described[m]) if m in described else None for m in (one, other)]

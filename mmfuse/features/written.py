@@ -30,6 +30,7 @@ def write(
     format: Format = "parquet",
     dtype: Dtype = "float32",
     shard_rows: int = 8192,
+    one_space: bool = False,
 ) -> dict[str, Any]:
     """Writes vectors that something else made to a folder of features.
 
@@ -48,6 +49,8 @@ def write(
         format: ``parquet``, or ``safetensors``.
         dtype: of the stored numbers. Parquet has no bfloat16.
         shard_rows: rows a file.
+        one_space: the columns lie in one space, so that rows of one may be looked for near those
+            of another.
 
     Returns:
         the manifest.
@@ -74,11 +77,13 @@ def write(
     count = next(iter(sizes.values()))
     numbers = _rows(rows, count)
     codes = _codes(split, count)
-    content = {
+    content: dict[str, Any] = {
         "made_by": made_by,
         "columns": {n: fingerprint.of_tensors(v.values, v.present) for n, v in found.items()},
         "rows": fingerprint.of_tensors(numbers, codes),
     }
+    if one_space:  # not where it says nothing, so that older folders are the same
+        content["one_space"] = True
     spec = DataSpec({n: ModalitySpec.of(v.values.shape[1]) for n, v in found.items()})
     described = {"spec": spec.to_dict(), "encoders": {}}
     folder = FeatureFolder(out)

@@ -34,7 +34,7 @@ def to_features(
     folder = Path(folder)
     rows = max(len(vectors) for vectors, _ in sides.values())
     columns = {name: _padded(vectors, rows) for name, (vectors, _) in sides.items()}
-    write(folder, columns, made_by="a recommender")
+    write(folder, columns, made_by="a recommender", one_space=True)
     for name, (_, ids) in sides.items():
         with replacing(folder / f"{name}_ids.parquet") as part:
             table = pd.DataFrame({"row": range(len(ids)), "id": ids.values})

@@ -70,17 +70,48 @@ def test_list_says_what_each_component_does(capsys, kind):
     ("option", "told"),
     [
         ("--model.fusion=GatedFusoin", "Did you mean 'GatedFusion'?"),
-        ("--model.fusion.hiden=3", "Option 'hiden' is not accepted"),
+        ("--model.fusion.hiden=3", "GatedFusion has no option 'hiden'. It has: out_dim"),
         ("--model.encoders={mean: MLPEncode}", "Did you mean 'MLPEncoder'?"),
         ("--model.encoders={mean: MLPEncoder}", "the data has ['mean', 'error', 'worst']"),
         ("--data.name=breast_cancer", "Did you mean 'breast_cancer_blocks'?"),
         ("--data.val=1.5", "1.5"),
         ("--data.missing=LabelMNR", "Did you mean 'LabelMNAR'?"),
         ("--trainer.max_epochs=many", "max_epochs"),
+        ("--model.optimizer=Adan", "Did you mean 'Adam'?"),
     ],
 )
 def test_a_wrong_option_is_named(config, capsys, option, told):
     assert told in refused(capsys, "fit", "--config", config, option)
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--data.source=InteractionTabel", "Did you mean 'InteractionTable'?"),
+        ("--data.split=RandomSplt", "Did you mean 'RandomSplit'?"),
+        ("--data.items=NpzDat", "Did you mean 'NpzData'?"),
+        ("--data.spilt=RandomSplit", "Did you mean 'split'?"),
+        ("--model.backbone=LightGCM", "Did you mean 'LightGCN'?"),
+        ("--model.user=UserVectorz", "Did you mean 'UserVectors'?"),
+        ("--model.score=DotScor", "Did you mean 'DotScore'?"),
+        ("--model.item.dmi=3", "Did you mean 'dim'?"),
+        ("--model.objectives=[{class_path: BPRLos}]", "Did you mean 'BPRLoss'?"),
+        ("--model.objectives=[{class_path: CLIPLos}]", "Did you mean 'CLIPLoss'?"),
+    ],
+)
+def test_a_wrong_part_of_a_recommender_is_named(tmp_path, capsys, option, told):
+    path = tmp_path / "recommender.yaml"
+    path.write_text(
+        """
+        data:
+          class_path: RecommendationData
+          init_args: {source: {class_path: InteractionTable, init_args: {path: taken.csv}}}
+        model:
+          class_path: RecommendationTask
+          init_args: {item: {class_path: ItemVectors}}
+        """
+    )
+    assert told in refused(capsys, "fit", "--config", str(path), option)
 
 
 def test_a_missing_configuration_is_named(capsys):

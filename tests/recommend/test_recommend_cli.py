@@ -169,7 +169,9 @@ def test_vectors_go_to_faiss_and_are_searched(ckpt, recommender, tmp_path, capsy
     assert ids["id"].tolist() == ITEM_IDS
     words = ["--row", "2", "--by", "user", "--column", "item", "--metric", "dot"]
     assert main(["search", "--features", str(folder), *words, "--backend", "faiss"]) == 0
-    assert f"{wanted['score'][6]:.4f}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"{wanted['score'][6]:.4f}" in shown
+    assert "trained together" not in shown
 
 
 def test_another_score_takes_a_metric(recommender, tmp_path):

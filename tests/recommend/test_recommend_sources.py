@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -124,6 +125,17 @@ def test_an_mmrec_folder_without_features_has_no_modalities(tmp_path: Path) -> N
     data = RecommendationData(MMRecFolder(str(tmp_path), "baby"))
     assert data.catalogue is None
     assert data.spec is None
+
+
+def test_modalities_of_an_mmrec_folder_that_are_named_have_to_be_there(tmp_path: Path) -> None:
+    folder = str(mmrec(tmp_path))
+    text = RecommendationData(MMRecFolder(folder, modalities=["text"]))
+    assert list(text.spec.modalities) == ["text"]
+    assert "modalities" in json.dumps(text.settings())
+    with pytest.raises(MissingFileError, match=r"no .*audio_feat\.npy.*'audio' out of modalities"):
+        RecommendationData(MMRecFolder(folder, modalities=["text", "audio"])).setup()
+    with pytest.raises(ConfigError, match=r"\['texts'\]; expected some of \['image'"):
+        MMRecFolder(folder, modalities=["texts"])
 
 
 def test_an_mmrec_folder_has_one_table(tmp_path: Path) -> None:

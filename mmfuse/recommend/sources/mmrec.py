@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmfuse.data import FusionDataModule, NpyData
 from mmfuse.data.groups import find_columns
-from mmfuse.errors import DataError, MissingFileError
+from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.files import sha256
 from mmfuse.recommend.sources.base import InteractionSource, RawInteractions
 
@@ -29,12 +29,21 @@ class MMRecFolder(InteractionSource):
     Args:
         path: the folder.
         name: of the table; None for the only one there is.
+        modalities: some of ``image``, ``text`` and ``audio``, whose files have to be there; None
+            for those that are.
+
+    Raises:
+        ConfigError: a modality that the layout does not have.
 
     Reference: Zhou, "MMRec: Simplifying Multimodal Recommendation", 2023, arXiv:2302.03497.
     """
 
-    def __init__(self, path: str, name: str | None = None) -> None:
-        self.path, self.name = path, name
+    def __init__(
+        self, path: str, name: str | None = None, modalities: list[str] | None = None
+    ) -> None:
+        self.path, self.name, self.modalities = path, name, modalities
+        if unknown := sorted(set(modalities or ()) - set(_FEATURES)):
+            raise ConfigError(f"modalities has {unknown}; expected some of {list(_FEATURES)}.")
 
     def read(self) -> RawInteractions:
         """Reads the table.
@@ -54,9 +63,19 @@ class MMRecFolder(InteractionSource):
         return RawInteractions.of_frame(frame, {"user": "userID", "item": "itemID", **there})
 
     def items(self) -> FusionDataModule | None:
-        """The features that are there, row i of item i."""
+        """The features that are there, row i of item i.
+
+        Raises:
+            MissingFileError: one that ``modalities`` names is not.
+        """
         files = {m: Path(self.path) / file for m, file in _FEATURES.items()}
-        there = {m: str(file) for m, file in files.items() if file.is_file()}
+        for m in self.modalities or ():
+            if not files[m].is_file():
+                raise MissingFileError(
+                    f"There is no {files[m]}. Check the path, or leave {m!r} out of modalities."
+                )
+        wanted = files if self.modalities is None else self.modalities
+        there = {m: str(files[m]) for m in wanted if files[m].is_file()}
         return NpyData(there) if there else None
 
     def settings(self) -> dict[str, Any]:
