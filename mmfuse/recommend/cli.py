@@ -98,6 +98,8 @@ def _check(given: argparse.Namespace) -> None:
         raise ConfigError(f"{useless[0]} does nothing with {found[0]}. Leave it out.")
     if given.users is not None and given.out is None:
         raise ConfigError("--users is for many users, whose items go to a file. Give --out FILE.")
+    if given.out is not None and not given.out.endswith(".parquet"):
+        raise ConfigError(f"--out is {given.out}; expected the name of a Parquet file, *.parquet.")
 
 
 def _users(given: argparse.Namespace, ids: Ids) -> list[int | str] | None:

@@ -148,6 +148,8 @@ def test_mistakes_are_told_in_one_sentence(ckpt, tmp_path, capsys):
     assert "no checkpoint at" in refused(capsys, tmp_path / "none.ckpt", "--user", 42)
     assert "invalid int value: 'x'" in refused(capsys, ckpt, "--user", 42, "--k", "x")
     out = tmp_path / "recs.parquet"
+    csv = refused(capsys, ckpt, "--users", "all", "--out", tmp_path / "recs.csv")
+    assert "recs.csv; expected the name of a Parquet file" in csv
     assert "no file at" in refused(capsys, ckpt, "--users", tmp_path / "none", "--out", out)
     (tmp_path / "users.csv").write_text("who\n42\n")
     told_of = refused(capsys, ckpt, "--users", tmp_path / "users.csv", "--out", out)
