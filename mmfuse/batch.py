@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.errors import UnknownModalityError
+from mmfuse.picked import PickedInputs, PickedRows
 from mmfuse.tokens import Tokens
 
 RawInput = Tensor | Tokens
@@ -95,6 +96,20 @@ class Batch:
             self.index[index],
             problems=tuple(p for p in self.problems if p.row in self.index[index]),
         )
+
+    def view(self, index: Tensor) -> Batch:
+        """The rows that ``index`` (long) selects, whose inputs are copied where they are read."""
+        given = self.inputs
+        picked = (
+            given.rows(index) if isinstance(given, PickedInputs) else PickedInputs(given, index)
+        )
+        none = replace(self, inputs={}).rows(index)
+        return replace(none, inputs=picked)
+
+    def input(self, modality: str) -> RawInput | PickedRows:
+        """One modality's input; the vectors of a ``view`` as they are picked."""
+        given = self.inputs
+        return given.picked(modality) if isinstance(given, PickedInputs) else given[modality]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch on another device."""

@@ -61,6 +61,9 @@ class Encoder(nn.Module, Recorded, ABC):
     default_for: ClassVar[frozenset[Kind]] = frozenset()
     #: Whether cells of a row may be missing (NaN), as ``missing_cells="keep"`` leaves them.
     takes_gaps: ClassVar[bool] = False
+    #: Whether ``forward`` takes ``PickedRows`` too, as a model has them that looks at some rows of
+    #: a table in memory; others get the rows themselves.
+    takes_picked: ClassVar[bool] = False
 
     def __init__(
         self, spec: ModalitySpec | int | Sequence[int | None], out_dim: int, frozen: bool = False

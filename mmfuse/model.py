@@ -13,6 +13,7 @@ from mmfuse.batch import Batch, RawInput
 from mmfuse.encoder import Encoder, without_pretrained_weights
 from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.fusion.base import Fused, Fusion, LateFusion
+from mmfuse.picked import PickedRows
 from mmfuse.recorded import describe, rebuild
 from mmfuse.spec import DataSpec
 from mmfuse.standardise import Standardise
@@ -94,18 +95,20 @@ class Towers(nn.Module):
         for m in self.modalities:
             if m not in batch.inputs or len(batch.present_rows[m]) == 0:
                 continue  # Fusion knows what to do with a modality that no row has.
-            rows, x = batch.present_rows[m], batch.inputs[m]
+            rows, x = batch.present_rows[m], batch.input(m)
             some = len(rows) < len(batch)
             if some:
-                x = x.rows(rows) if isinstance(x, Tokens) else x.index_select(0, rows)
+                x = x.index_select(0, rows) if isinstance(x, Tensor) else x.rows(rows)
             found = self._encode_rows(m, x)
             tokens[m] = found.scatter(rows, len(batch)) if some else found
         return tokens
 
-    def _encode_rows(self, modality: str, x: Tensor | Tokens) -> Tokens:
-        encoder = self.encoders[modality]
+    def _encode_rows(self, modality: str, x: RawInput | PickedRows) -> Tokens:
+        encoder = cast(Encoder, self.encoders[modality])
         if modality in self.standardise:
             x = self.standardise[modality](x)
+        if isinstance(x, PickedRows) and not encoder.takes_picked:
+            x = x.copied()
         # no_grad, not inference mode: the fusion must be able to differentiate through
         # what it computes from a frozen encoder's output.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not encoder.frozen):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.batch import RawInput
+from mmfuse.picked import PickedRows
 from mmfuse.spec import ModalitySpec
 from mmfuse.tokens import Tokens
 
@@ -20,7 +21,7 @@ class Standardise(nn.Module):
         spec: a modality whose ``mean`` and ``std`` are set.
 
     Shape:
-        (B, *spec.shape) -> the same; Tokens likewise
+        (B, *spec.shape) -> the same; Tokens and PickedRows likewise
     """
 
     mean: Tensor
@@ -35,8 +36,10 @@ class Standardise(nn.Module):
         self.register_buffer("mean", mean.view(shape), persistent=False)
         self.register_buffer("scale", std.reciprocal().view(shape), persistent=False)
 
-    def forward(self, x: RawInput) -> RawInput:
+    def forward(self, x: RawInput | PickedRows) -> RawInput | PickedRows:
         """Standardises one modality's input."""
         if isinstance(x, Tokens):
             return Tokens((x.values - self.mean) * self.scale, x.mask)
+        if isinstance(x, PickedRows):
+            return x.standardised(self.mean, self.scale)
         return (x - self.mean).mul_(self.scale)  # in place: a second block costs as much again

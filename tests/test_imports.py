@@ -23,6 +23,7 @@ FOUNDATIONS = {
     "files",
     "lazy",
     "media",
+    "picked",
     "recorded",
     "registry",
     "spec",
@@ -38,7 +39,8 @@ MAY_IMPORT = {
     "errors": set(),
     "lazy": set(),
     "tokens": {"errors"},
-    "batch": {"errors", "tokens"},
+    "picked": {"tokens"},
+    "batch": {"errors", "picked", "tokens"},
     "unit": set(),
     "files": {"errors"},
     "media": {"errors"},
@@ -47,7 +49,7 @@ MAY_IMPORT = {
     "recorded": {"errors", "registry"},
     "target_spec": {"errors"},
     "spec": {"batch", "errors", "target_spec", "tokens"},
-    "standardise": {"batch", "errors", "spec", "tokens"},
+    "standardise": {"batch", "errors", "picked", "spec", "tokens"},
     "encoder": FOUNDATIONS,
     "fusion": FOUNDATIONS,
     "objectives": FOUNDATIONS,
@@ -72,7 +74,10 @@ MAY_IMPORT = {
 #: What a package of encoders needs to know of mmfuse.
 FOR_ENCODERS = {
     "mmfuse.batch.RawInput",
-    *(f"mmfuse.{part}" for part in ("encoder", "errors", "media", "recorded", "spec", "tokens")),
+    *(
+        f"mmfuse.{part}"
+        for part in ("encoder", "errors", "media", "picked", "recorded", "spec", "tokens")
+    ),
 }
 #: What stands on top, and who alone may import it.
 TOP = {

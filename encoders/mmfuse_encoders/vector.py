@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmfuse.encoder import Encoder
+from mmfuse.picked import PickedRows
 from mmfuse.spec import ModalitySpec
 
 
@@ -35,8 +36,10 @@ class LinearEncoder(Encoder):
         frozen: no learning.
 
     Shape:
-        (B, C) -> (B, out_dim)
+        (B, C) or PickedRows -> (B, out_dim)
     """
+
+    takes_picked = True
 
     def __init__(
         self,
@@ -47,9 +50,9 @@ class LinearEncoder(Encoder):
         super().__init__(spec, out_dim, frozen)
         self.map = nn.Linear(self.spec.width, out_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | PickedRows) -> Tensor:
         """Maps the rows."""
-        return self.map(x)
+        return x.mapped(self.map) if isinstance(x, PickedRows) else self.map(x)
 
 
 class MLPEncoder(Encoder):

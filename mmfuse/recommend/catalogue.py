@@ -94,7 +94,7 @@ class ItemCatalogue:
             missing: another simulator, or None for natural gaps alone.
 
         Returns:
-            the items, on the CPU
+            the items, on the CPU; where all are resident, some are a view of them
         """
         codes = torch.arange(len(self)) if items is None else items.cpu()
         if not self.resident:
@@ -103,7 +103,7 @@ class ItemCatalogue:
         if self._all is None:
             made = self.rows.dataset("train", None)
             self._all = self._fetch(made, torch.arange(len(self)))
-        found = self._all if items is None else self._all.rows(codes)
+        found = self._all if items is None else self._all.view(codes)
         return found.keep(self.presence(split, missing)[codes])
 
     def features(self) -> dict[str, Tensor]:

@@ -66,7 +66,7 @@ class ItemContent:
         }
         assert all(len(getattr(fused, name)) == count for name in picked)
         return ItemContent(
-            self.batch.rows(index),
+            self.batch.view(index),
             {m: t.rows(index) for m, t in self.tokens.items()},
             Output({}, replace(fused, **picked), {}),
             self.present[index],
