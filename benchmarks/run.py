@@ -32,6 +32,8 @@ SCRIPTS = (
     "recommend_topk.py",
     "recommend_graphs.py",
     "recommend_epoch.py",
+    "recommend_growth.py",
+    "recommend_processes.py",
 )
 
 
