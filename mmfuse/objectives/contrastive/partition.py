@@ -11,6 +11,9 @@ from torch.autograd.function import once_differentiable
 
 #: Scores that are held at a time when nobody says how many: 16 MiB in float32.
 SCORES_AT_A_TIME = 1 << 22
+#: As large as a score may be, of either sign, to be raised as it is: sums of a million times
+#: e^40 are far from what float32 cannot hold, and so are their inverses.
+_NARROW = 40.0
 
 
 def rows_at_a_time(columns: int, chunk: int | None) -> int:
@@ -56,10 +59,23 @@ def log_partition(
         x (N, D), y (M, D), group (N,) and (M,) -> (N,), (M,); minus infinity where no pair is
     """
     rows, columns = group if group is not None else (None, None)
-    found: tuple[Tensor, Tensor] = _LogPartition.apply(
+    way = _NarrowLogPartition if _is_narrow(x, y) else _LogPartition
+    found: tuple[Tensor, Tensor] = way.apply(
         x, y, rows, columns, left_out, rows_at_a_time(len(y), chunk)
     )
     return found
+
+
+def _is_narrow(x: Tensor, y: Tensor) -> bool:
+    """Whether no score can be too large to be raised without its maximum taken away.
+
+    Of vectors of unit length it is so from a temperature of 1/40 up. A GPU would have to be waited
+    for to learn it, which costs more than is saved.
+    """
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return False
+    longest = [torch.linalg.vector_norm(v, dim=1).max() for v in (x, y) if len(v)]
+    return len(longest) == 2 and bool(longest[0] * longest[1] < _NARROW)
 
 
 def _scores(ctx: Any, x: Tensor, y: Tensor, block: slice) -> Tensor:
@@ -108,6 +124,47 @@ class _LogPartition(torch.autograd.Function):
             shares.mul_(of_rows[block].unsqueeze(1))
             # The scores are ours: of one block they serve once.
             shares.addcmul_((scores - along_columns).exp_(), of_columns.expand_as(shares))
+            for_x[block] = shares @ y
+            for_y.addmm_(shares.T, x[block])
+        return for_x, for_y, None, None, None, None
+
+
+class _NarrowLogPartition(torch.autograd.Function):
+    """The same of narrow scores, each raised once for both directions, forward and back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        y: Tensor,
+        rows: Tensor | None,
+        columns: Tensor | None,
+        left_out: int | None,
+        size: int,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.rows, ctx.columns, ctx.left_out, ctx.size = rows, columns, left_out, size
+        of_rows, of_columns = x.new_empty(len(x)), x.new_zeros(len(y))
+        for block in blocks(len(x), size):
+            powers = _scores(ctx, x, y, block).exp_()
+            of_rows[block] = powers.sum(dim=1)
+            of_columns += powers.sum(dim=0)
+        kept = (powers,) if len(x) <= size else ()
+        ctx.save_for_backward(x, y, of_rows, of_columns, *kept)
+        return of_rows.log(), of_columns.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, of_rows: Tensor, of_columns: Tensor
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+        x, y, rows, columns, *kept = ctx.saved_tensors
+        # A row or column without a pair has no share.
+        left = (of_rows / rows).masked_fill(rows == 0, 0).unsqueeze(1)
+        above = (of_columns / columns).masked_fill(columns == 0, 0)
+        for_x, for_y = torch.empty_like(x), torch.zeros_like(y)
+        for block in blocks(len(x), ctx.size):
+            powers = kept[0] if kept else _scores(ctx, x, y, block).exp_()
+            shares = (left[block] + above).mul_(powers)
             for_x[block] = shares @ y
             for_y.addmm_(shares.T, x[block])
         return for_x, for_y, None, None, None, None
