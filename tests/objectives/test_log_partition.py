@@ -90,3 +90,11 @@ def test_what_is_no_number_shows() -> None:
     along_rows, along_columns = log_partition(x, y)
     assert along_rows[2].isnan()
     assert along_columns.isnan().all()
+
+
+@pytest.mark.parametrize("factor", [NARROW, WIDE])
+def test_fixed_columns_change_nothing_for_the_rows(factor: float) -> None:
+    x, y = sides(factor)
+    fixed, learned = (torch.cat(log_partition(x, v)).sum() for v in (y.detach(), y))
+    ours, theirs = torch.autograd.grad(fixed, x), torch.autograd.grad(learned, x)
+    assert torch.equal(ours[0], theirs[0])

@@ -113,11 +113,12 @@ class _LogPartition(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, of_rows: Tensor, of_columns: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         x, y, along_rows, along_columns, *kept = ctx.saved_tensors
         lowest = torch.finfo(x.dtype).min  # a row or column without a pair has no share
         along_rows, along_columns = along_rows.clamp(min=lowest), along_columns.clamp(min=lowest)
-        for_x, for_y = torch.empty_like(x), torch.zeros_like(y)
+        for_x = torch.empty_like(x)
+        for_y = torch.zeros_like(y) if ctx.needs_input_grad[1] else None
         for block in blocks(len(x), ctx.size):
             scores = kept[0] if kept else _scores(ctx, x, y, block)
             shares = (scores - along_rows[block].unsqueeze(1)).exp_()
@@ -125,7 +126,8 @@ class _LogPartition(torch.autograd.Function):
             # The scores are ours: of one block they serve once.
             shares.addcmul_((scores - along_columns).exp_(), of_columns.expand_as(shares))
             for_x[block] = shares @ y
-            for_y.addmm_(shares.T, x[block])
+            if for_y is not None:  # a fixed anchor asks for none
+                for_y.addmm_(shares.T, x[block])
         return for_x, for_y, None, None, None, None
 
 
@@ -156,15 +158,17 @@ class _NarrowLogPartition(torch.autograd.Function):
     @once_differentiable
     def backward(
         ctx: Any, of_rows: Tensor, of_columns: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+    ) -> tuple[Tensor, Tensor | None, None, None, None, None]:
         x, y, rows, columns, *kept = ctx.saved_tensors
         # A row or column without a pair has no share.
         left = (of_rows / rows).masked_fill(rows == 0, 0).unsqueeze(1)
         above = (of_columns / columns).masked_fill(columns == 0, 0)
-        for_x, for_y = torch.empty_like(x), torch.zeros_like(y)
+        for_x = torch.empty_like(x)
+        for_y = torch.zeros_like(y) if ctx.needs_input_grad[1] else None
         for block in blocks(len(x), ctx.size):
             powers = kept[0] if kept else _scores(ctx, x, y, block).exp_()
             shares = (left[block] + above).mul_(powers)
             for_x[block] = shares @ y
-            for_y.addmm_(shares.T, x[block])
+            if for_y is not None:  # a fixed anchor asks for none
+                for_y.addmm_(shares.T, x[block])
         return for_x, for_y, None, None, None, None
