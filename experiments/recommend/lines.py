@@ -38,7 +38,10 @@ class Lines:
 
 
 def shown(values: pd.Series) -> str:
-    """Mean and half-width of the 95 % Student interval, or the one value that there is."""
+    """Mean and half-width of the 95 % Student interval, or the one value; nothing of none."""
+    values = values.dropna()
+    if not len(values):
+        return ""
     mean, half = interval(values.to_numpy())
     return f"{mean:.4f}" if len(values) == 1 else f"{mean:.4f} ± {half:.4f}"
 

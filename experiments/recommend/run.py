@@ -22,7 +22,14 @@ from training import HERE, NAMES, preset, trained
 from mmfuse.recommend import CatalogueInteractions, RecommendationData
 from mmfuse.recommend.baselines import ItemKNN, Popularity, RankingBaseline
 
-SHOWN = ("recall_at_10", "recall_at_20", "ndcg_at_10", "ndcg_at_20", "coverage", "popularity_lift")
+SHOWN = (
+    "recall_at_10",
+    "recall_at_20",
+    "ndcg_at_20",
+    "cold/recall_at_20",
+    "coverage",
+    "popularity_lift",
+)
 #: What tables add to a preset's name.
 SETTINGS = {"tuned": "", "as it stands": ", as it stands", "leaky": ", leaking", "baseline": ""}
 BASELINES: dict[str, type[RankingBaseline]] = {"popularity": Popularity, "item_knn": ItemKNN}
