@@ -68,7 +68,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_was(workers, tmp_path):
     while kills < 8:
         there = len(files(folder)) if folder.exists() else 0
         pid = start(workers, folder)
-        # On a slow machine no stage may end in the time that all took: every other kill waits for one.
+        # On a slow machine none may end in the time that all took: every other kill waits for one.
         while kills % 2 and is_alive(pid) and not (folder.exists() and len(files(folder)) > there):
             time.sleep(0.001)
         time.sleep(draw.uniform(0, took / (8 if kills % 2 else 1)))
