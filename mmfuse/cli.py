@@ -28,7 +28,7 @@ Commands:
   compare     train several fusions over several seeds into one table
   merge       average checkpoints of one architecture, or join blocks of several modalities
   list        list known components: encoders, fusion, objectives, missing, data, catalogue,
-              binding
+              binding; of recommenders: interactions, splits, users, backbones, ranking
 
 All but search, recommend, bind and list take the same configuration; merge reads its data alone.
 For a command's options: mmfuse COMMAND --help
@@ -56,6 +56,11 @@ _LISTS = {
     "missing": ("mmfuse.missing", "Missingness"),
     "data": ("mmfuse.data", "FusionDataModule"),
     "binding": ("mmfuse.binding", "BindingMethod"),
+    "interactions": ("mmfuse.recommend.sources", "InteractionSource"),
+    "splits": ("mmfuse.recommend.splits", "SplitRule"),
+    "users": ("mmfuse.recommend.users", "Users"),
+    "backbones": ("mmfuse.recommend.propagation", "Propagation"),
+    "ranking": ("mmfuse.recommend.objectives", "RankingObjective"),
 }
 _NOTHING_TO_RETRIEVE = (
     "There is nothing to retrieve from. Give a trained model's configuration and checkpoint, "
@@ -130,9 +135,12 @@ def _list(words: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from mmfuse.lazy import import_names
     from mmfuse.registry import entries
 
     module, name = _LISTS[kind]
+    if module.startswith("mmfuse.recommend"):
+        import_names("mmfuse.recommend")
     base = getattr(importlib.import_module(module), name)
     table = Table(box=None, pad_edge=False)
     table.add_column(kind, no_wrap=True, style="bold")

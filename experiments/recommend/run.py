@@ -19,6 +19,7 @@ import pandas as pd
 from lines import Lines, markdown, shown
 from training import HERE, NAMES, preset, trained
 
+from mmfuse.compare.table import interval
 from mmfuse.recommend import CatalogueInteractions, RecommendationData
 from mmfuse.recommend.baselines import ItemKNN, Popularity, RankingBaseline
 
@@ -55,8 +56,20 @@ def table(scores: pd.DataFrame) -> str:
         parts.append(
             f"## {name}\n\n" + markdown(["model", *SHOWN, "epochs", "CPU s an epoch"], rows)
         )
+        if told := leaks(own):
+            parts.append(f"Leaking less right negatives, the same seeds, Recall@20: {told}.")
     note = "Mean ± half-width of the 95 % Student interval over seeds; baselines have no seed."
     return "\n\n".join([*parts, note]) + "\n"
+
+
+def leaks(scores: pd.DataFrame) -> str:
+    """For each model how much recall the leak adds, by pairs of runs with one seed."""
+    wide = scores.pivot_table("recall_at_20", ["model", "seed"], "setting", sort=False)
+    if "leaky" not in wide:
+        return ""
+    added = (wide["leaky"] - wide["tuned"]).dropna().groupby("model", sort=False)
+    found = ((name, interval(values.to_numpy())) for name, values in added)
+    return ", ".join(f"{name} {mean:+.4f} ± {half:.4f}" for name, (mean, half) in found)
 
 
 def main() -> None:

@@ -59,7 +59,11 @@ def test_retrieval_of_nothing_says_what_it_takes(capsys):
 
 
 @pytest.mark.parametrize(
-    "kind", ["encoders", "fusion", "objectives", "missing", "data", "catalogue"]
+    "kind",
+    [
+        *("encoders", "fusion", "objectives", "missing", "data", "catalogue"),
+        *("interactions", "splits", "users", "backbones", "ranking"),
+    ],
 )
 def test_list_says_what_each_component_does(capsys, kind):
     assert main(["list", kind]) == 0
