@@ -18,12 +18,10 @@ import warnings
 
 import lightning as L
 import torch
+from recommend_epoch import task_of
 
 from mmfuse import ArrayData, Trainer
 from mmfuse.recommend import InteractionArrays, RecommendationData
-from mmfuse.recommend.items import ItemVectors
-from mmfuse.recommend.propagation import LightGCN
-from mmfuse.tasks import RecommendationTask
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 EACH, WIDTH, SHARE, WARM_UP = 10, 64, 2048 / 100_000, 1
@@ -44,17 +42,6 @@ class Steps(L.Callback):
         count = trainer.global_step - WARM_UP
         now = time.perf_counter(), time.process_time()
         self.wall, self.cpu = ((b - a) / count for a, b in zip(self.start, now, strict=True))
-
-
-def task_of(name: str) -> RecommendationTask:
-    """The two models, as ``recommend_epoch`` has them."""
-    if name == "lightgcn":
-        return RecommendationTask(backbone=LightGCN(2))
-    return RecommendationTask(
-        ItemVectors(content="concat"),
-        encoders={"*": {"class_path": "IdentityEncoder"}},
-        fusion={"class_path": "ConcatFusion", "init_args": {"out_dim": 64, "hidden": 0}},
-    )
 
 
 def peak() -> float:
@@ -89,7 +76,7 @@ def one(name: str, count: int, steps: int) -> None:
         enable_progress_bar=False,
         callbacks=[watch],
     )
-    trainer.fit(task_of(name), datamodule=data)
+    trainer.fit(task_of(name, features), datamodule=data)
     pairs = len(data.interactions.pairs("train")[0])
     epoch = pairs / round(count * SHARE)
     print(

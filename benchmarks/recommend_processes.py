@@ -20,10 +20,10 @@ from typing import Any
 import lightning as L
 import torch
 from ratio import compare
-from recommend_epoch import EPOCHS, Stopwatch, task_of
+from recommend_epoch import EPOCHS, Stopwatch, task_of, timed
 from recommend_literal import Log, features_of
 
-from mmfuse import ArrayData, Trainer
+from mmfuse import ArrayData
 from mmfuse.recommend import CatalogueInteractions, RecommendationData
 from mmfuse.recommend.ranking import dot, evaluate_ranking
 
@@ -45,17 +45,8 @@ def run(name: str, model: str, seed: int, processes: int, threads: int, batch: i
     items = None if model == "lightgcn" else ArrayData(features)
     data = RecommendationData(CatalogueInteractions(name), items, batch_size=batch, seed=seed)
     task, watch = task_of(model, features), Stopwatch()
-    trainer = Trainer(
-        max_epochs=EPOCHS,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        callbacks=[watch],
-        accelerator="cpu",
-        devices=processes,
-        strategy="ddp" if processes > 1 else "auto",
-    )
+    strategy = "ddp" if processes > 1 else "auto"
+    trainer = timed(watch, accelerator="cpu", devices=processes, strategy=strategy)
     trainer.fit(task, datamodule=data)
     (scores,) = trainer.test(task, datamodule=data, verbose=False)
     if not trainer.is_global_zero:

@@ -1,11 +1,13 @@
-"""Runs every benchmark, and writes what they print to RESULTS.md beside this file.
+"""Runs benchmarks, and writes what they print to RESULTS.md beside this file.
 
 The one beside fusilli needs the Python of another environment; see beside_fusilli.py. It runs when
-FUSILLI_PYTHON names one.
+FUSILLI_PYTHON names one, and the one beside Cornac where that is installed.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import platform
 import subprocess
@@ -35,34 +37,55 @@ SCRIPTS = (
     "recommend_growth.py",
     "recommend_processes.py",
 )
+#: Of the sections, with those that run only beside something else.
+ORDER = (*SCRIPTS, "recommend_cornac.py", "beside_fusilli.py")
+HEAD = """# Benchmarks
+
+Printed by `make bench`, or one by one by `python benchmarks/run.py SCRIPT`. Each compares two sides
+in alternation on one machine; ratios travel, times do not."""
+
+
+def measured(script: str, *rest: str) -> str:
+    """The section of one script, which tells when and where it was measured."""
+    print(f"running {script}", flush=True)
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *rest],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+    print(done.stdout, flush=True)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("mmfuse", "torch", "lightning"))
+    where = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {versions}."
+    )
+    lines = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    return f"{where}\n\n```text\n{lines}\n```"
 
 
 def main() -> None:
-    commands = [[script] for script in SCRIPTS]
+    """Runs those that are named, or all; a section whose script is not run stays as it was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scripts", nargs="*", help="such as training_step.py; all by default")
+    named = parser.parse_args().scripts
+    options: dict[str, list[str]] = {script: [] for script in SCRIPTS}
     if python := os.environ.get("FUSILLI_PYTHON"):
-        commands.append(["beside_fusilli.py", "--python", python])
-    versions = ", ".join(f"{name} {version(name)}" for name in ("mmfuse", "torch", "lightning"))
-    parts = [
-        "# Benchmarks",
-        "Printed by `make bench`. Each compares two sides in alternation on one machine; "
-        "ratios travel, times do not.",
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {versions}.",
-    ]
-    for script, *rest in commands:
-        print(f"running {script}", flush=True)
-        done = subprocess.run(
-            [sys.executable, str(HERE / script), *rest],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": "100"},
-        )
-        print(done.stdout, flush=True)
-        lines = "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
-        parts.append(f"## {script}\n\n```text\n{lines}\n```")
+        options["beside_fusilli.py"] = ["--python", python]
+    if importlib.util.find_spec("cornac") is not None:
+        options["recommend_cornac.py"] = []
+    if unknown := [script for script in named if script not in options]:
+        parser.error(f"there is no {unknown[0]}, or it lacks what it runs beside")
     results = HERE / "RESULTS.md"
-    results.write_text("\n\n".join(parts) + "\n")
+    known = results.read_text().split("\n## ")[1:] if results.is_file() else []
+    sections = dict(part.rstrip().split("\n\n", 1) for part in known)
+    for script, rest in options.items():
+        if not named or script in named:
+            sections[script] = measured(script, *rest)
+            ordered = sorted(sections.items(), key=lambda s: ORDER.index(s[0]))
+            parts = [HEAD, *(f"## {script}\n\n{found}" for script, found in ordered)]
+            results.write_text("\n\n".join(parts) + "\n")
     print(f"Results: {results}")
 
 

@@ -137,11 +137,22 @@ class PooledFusion(Fusion):
 
     Each modality's mean token passes a linear map of its own to ``out_dim``. A subclass
     writes ``reduce`` on the stack.
+
+    Args:
+        dims: width of each modality's tokens, in fusion order.
+        out_dim: width D of the fused vector.
+        project: False for a map only where tokens have another width than D; the others join as
+            their encoders made them.
     """
 
-    def __init__(self, dims: Mapping[str, int], out_dim: int = 128) -> None:
+    def __init__(self, dims: Mapping[str, int], out_dim: int = 128, project: bool = True) -> None:
         super().__init__(dims, out_dim)
-        self.project = nn.ModuleDict({m: nn.Linear(d, out_dim) for m, d in dims.items()})
+        self.project = nn.ModuleDict(
+            {
+                m: nn.Linear(d, out_dim) if project or d != out_dim else nn.Identity()
+                for m, d in dims.items()
+            }
+        )
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Projects, stacks and reduces."""

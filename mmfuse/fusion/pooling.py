@@ -21,6 +21,7 @@ class SumFusion(PooledFusion):
     Args:
         dims: width of each modality's tokens, in fusion order.
         out_dim: width D of the fused vector.
+        project: False for z_m itself in place of W_m z_m + b_m, where its width is D.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), weights (B, M)
@@ -45,6 +46,7 @@ class MeanFusion(PooledFusion):
     Args:
         dims: width of each modality's tokens, in fusion order.
         out_dim: width D of the fused vector.
+        project: False for z_m itself in place of W_m z_m + b_m, where its width is D.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), weights (B, M)
@@ -75,6 +77,7 @@ class MaxFusion(PooledFusion):
     Args:
         dims: width of each modality's tokens, in fusion order.
         out_dim: width D of the fused vector.
+        project: False for z_m itself in place of W_m z_m + b_m, where its width is D.
 
     Shape:
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), weights (B, M)

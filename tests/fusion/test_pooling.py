@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,30 @@ def test_pooling_does_not_depend_on_the_order_of_the_modalities(cls, sample, sha
         backwards(sample.tokens, sample.present.flip(1)).vector,
         fusion(sample.tokens, sample.present).vector,
     )
+
+
+@pytest.mark.parametrize("cls", REDUCE)
+def test_without_projections_tokens_join_as_they_are(cls, sample):
+    dims = dict.fromkeys(sample.dims, 6)
+    maps = {m: torch.randn(d, 6, dtype=torch.float64) for m, d in sample.dims.items()}
+    tokens = {m: replace(t, values=t.values @ maps[m]) for m, t in sample.tokens.items()}
+    fusion = cls(dims, out_dim=6, project=False).double()
+    assert not [name for name, _ in fusion.named_parameters() if name.startswith("project")]
+
+    found = fusion(tokens, sample.present).vector
+    for row in sample.present.any(dim=1).nonzero().flatten().tolist():
+        own = [
+            t.pooled()[row]
+            for t, is_there in zip(tokens.values(), sample.present[row], strict=True)
+            if is_there
+        ]
+        torch.testing.assert_close(found[row], REDUCE[cls](torch.stack(own)))
+
+
+def test_without_projections_other_widths_still_get_one():
+    fusion = MeanFusion({"a": 4, "b": 5}, out_dim=4, project=False)
+    assert {name for name, _ in fusion.named_parameters()} >= {"project.b.weight"}
+    assert "project.a.weight" not in dict(fusion.named_parameters())
 
 
 @pytest.mark.parametrize("cls", [MeanFusion, MaxFusion])
