@@ -27,8 +27,7 @@ Commands:
   retrieve    measure how modalities in one space find each other
   compare     train several fusions over several seeds into one table
   merge       average checkpoints of one architecture, or join blocks of several modalities
-  list        list known components: encoders, fusion, objectives, missing, data, catalogue,
-              binding; of recommenders: interactions, splits, users, backbones, ranking
+  list        list known components; alone, it says of what there are lists
 
 All but search, recommend, bind and list take the same configuration; merge reads its data alone.
 For a command's options: mmfuse COMMAND --help
@@ -50,18 +49,23 @@ _GO_ON = {
     "bind": "The same command goes on at the stage where it stopped.",
 }
 _LISTS = {
-    "encoders": ("mmfuse.encoder", "Encoder"),
-    "fusion": ("mmfuse.fusion", "Fusion"),
-    "objectives": ("mmfuse.objectives", "Objective"),
-    "missing": ("mmfuse.missing", "Missingness"),
-    "data": ("mmfuse.data", "FusionDataModule"),
-    "binding": ("mmfuse.binding", "BindingMethod"),
-    "interactions": ("mmfuse.recommend.sources", "InteractionSource"),
-    "splits": ("mmfuse.recommend.splits", "SplitRule"),
-    "users": ("mmfuse.recommend.users", "Users"),
-    "backbones": ("mmfuse.recommend.propagation", "Propagation"),
-    "ranking": ("mmfuse.recommend.objectives", "RankingObjective"),
+    "encoders": ("mmfuse.encoder", "Encoder", "what reads one modality"),
+    "fusion": ("mmfuse.fusion", "Fusion", "what joins modalities"),
+    "objectives": ("mmfuse.objectives", "Objective", "what training may lower besides the task"),
+    "missing": ("mmfuse.missing", "Missingness", "how modalities go missing, in simulation"),
+    "data": ("mmfuse.data", "FusionDataModule", "where rows come from"),
+    "binding": ("mmfuse.binding", "BindingMethod", "what brings frozen spaces into one"),
+    "interactions": (
+        "mmfuse.recommend.sources",
+        "InteractionSource",
+        "of recommenders: where it says who took what",
+    ),
+    "splits": ("mmfuse.recommend.splits", "SplitRule", "of recommenders: what is held out"),
+    "users": ("mmfuse.recommend.users", "Users", "of recommenders: what stands for a user"),
+    "backbones": ("mmfuse.recommend.propagation", "Propagation", "of recommenders: graphs"),
+    "ranking": ("mmfuse.recommend.objectives", "RankingObjective", "of recommenders: objectives"),
 }
+_CATALOGUE = {"catalogue": "data sets that are known by name"}
 _NOTHING_TO_RETRIEVE = (
     "There is nothing to retrieve from. Give a trained model's configuration and checkpoint, "
     "--config FILE.yaml --ckpt_path best; or extracted features, --features FOLDER."
@@ -127,18 +131,23 @@ def _run(module: str, words: Sequence[str]) -> int:
 
 
 def _list(words: Sequence[str]) -> int:
-    kind = words[0] if words else ""
+    if not words or words[0] in ("-h", "--help"):
+        lists = {name: what for name, (*_, what) in _LISTS.items()} | _CATALOGUE
+        print("Lists:", *(f"  {name:<13} {what}" for name, what in lists.items()), sep="\n")
+        print("For one of them: mmfuse list fusion")
+        return 0
+    kind = words[0]
     if kind == "catalogue":
         return _list_catalogue()
     if kind not in _LISTS:
-        return _fail(_unknown("list", kind, (*_LISTS, "catalogue")))
+        return _fail(_unknown("list", kind, (*_LISTS, *_CATALOGUE)))
     from rich.console import Console
     from rich.table import Table
 
     from mmfuse.lazy import import_names
     from mmfuse.registry import entries
 
-    module, name = _LISTS[kind]
+    module, name, _ = _LISTS[kind]
     if module.startswith("mmfuse.recommend"):
         import_names("mmfuse.recommend")
     base = getattr(importlib.import_module(module), name)

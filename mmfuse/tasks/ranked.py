@@ -24,7 +24,8 @@ class RankedSplit:
     """One pass over the users of a split, for vectors that are made once.
 
     Training pairs are left out of the rankings, and for test those of validation too. Test also
-    measures kinds of items apart: cold ones, by popularity, and those that lack a modality.
+    measures kinds of items apart: cold ones, by popularity, and those that lack a modality; cold
+    ones are ranked among themselves as well.
 
     Args:
         model: as trained so far.
@@ -47,7 +48,7 @@ class RankedSplit:
         device = self.vectors.items.device
         lists, seen = data.interactions.lists, ("train",) if split == "val" else ("train", "val")
         self.relevant, self.seen = lists(split).to(device), lists(*seen).to(device)
-        self.slices: dict[str, Tensor] | None = None
+        self.slices: dict[str, Tensor] = {}
         if split == "test":
             shown: Tensor | None = None
             names: tuple[str, ...] = ()
@@ -60,10 +61,11 @@ class RankedSplit:
     def add(self, codes: Tensor) -> None:
         """Ranks for some users ``(n,)``."""
         users, items = self.vectors.users, self.vectors.items
-        score = self.model.score.matrix
+        score, kinds = self.model.score.matrix, self.slices
+        alone = [name for name in ("cold",) if name in kinds]
         self._parts.append(
             evaluate_ranking(
-                users, items, score, self.relevant, self.seen, codes, self.ks, self.slices
+                users, items, score, self.relevant, self.seen, codes, self.ks, kinds, alone
             )
         )
 

@@ -45,7 +45,8 @@ class RecommendationTask(RankedTask):
     left out, and logs ``val/recall_at_20`` and so on (``ndcg``, ``precision``, ``map``, ``mrr``,
     ``hit_rate``, at each of ``ks``), and ``val/loss``, the BPR loss of the validation pairs against
     uniform negatives that stay the same. Test leaves validation pairs out too, and adds recall and
-    NDCG for kinds of items, such as ``test/cold/recall_at_20``, what is shown besides accuracy
+    NDCG for kinds of items, such as ``test/cold/recall_at_20``, and for cold items ranked among
+    themselves (``test/cold_alone/recall_at_20``), what is shown besides accuracy
     (``test/coverage``, ``test/novelty``, ...), and ``per_user.parquet`` in the run's folder, which
     has every metric of every user and kind.
 

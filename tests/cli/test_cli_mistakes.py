@@ -70,6 +70,16 @@ def test_list_says_what_each_component_does(capsys, kind):
     assert len(capsys.readouterr().out.splitlines()) > 3
 
 
+@pytest.mark.parametrize("words", [["list"], ["list", "--help"]])
+def test_list_alone_says_of_what_there_are_lists(capsys, words):
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    names = [line.split()[0] for line in told.splitlines()[1:-1]]
+    assert {"encoders", "fusion", "catalogue", "ranking"} <= set(names)
+    for name in names:
+        assert main(["list", name]) == 0
+
+
 @pytest.mark.parametrize(
     ("option", "told"),
     [

@@ -99,6 +99,7 @@ def evaluate_ranking(
     codes: Tensor | None = None,
     ks: Sequence[int] = KS,
     slices: Mapping[str, Tensor] | None = None,
+    alone: Sequence[str] = (),
 ) -> RankingEvaluation:
     """Ranks all items for each user and measures what comes first.
 
@@ -113,6 +114,9 @@ def evaluate_ranking(
         ks: where to measure.
         slices: kinds of items, ``(I,)`` bool each, to measure apart. All items are ranked; of the
             relevant ones those of the slice alone count.
+        alone: slices among which to rank once more, with no other candidates; they are named
+            ``<slice>_alone``. Cold items are often measured so: whether the right one of them
+            comes first, whatever the others would take.
 
     Raises:
         ConfigError, DataError: as ``top_items`` and ``ranking_metrics``.
@@ -132,7 +136,8 @@ def evaluate_ranking(
     counts |= {name: restricted(relevant, which).sizes() for name, which in kinds.items()}
     k = max(ks)
     shown = Exposure.of(codes.new_empty(0, k), len(items))
-    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in counts}
+    names = [*counts, *(f"{name}_alone" for name in alone)]
+    parts: dict[str, list[dict[str, Tensor]]] = {name: [] for name in names}
     for some in codes.split(_TOGETHER):
         top = top_items(users[some], items, score, k, seen, some).items
         shown += Exposure.of(top, len(items))
@@ -140,6 +145,13 @@ def evaluate_ranking(
         for name, count in counts.items():
             here = hits_among(hits, top, kinds[name]) if name else hits
             parts[name].append(metrics_of(here, count[some], ks))
+        for name in alone:
+            count, found = counts[name][some], torch.zeros_like(hits)
+            seek = count.nonzero().squeeze(1)  # the others have nothing to find
+            own = some[seek]
+            first = top_items(users[own], items, score, k, seen, own, kinds[name]).items
+            found[seek] = hits_of(first, relevant, own)
+            parts[f"{name}_alone"].append(metrics_of(found, count, ks))
     joined = {
         name: {m: torch.cat([part[m] for part in found]) for m in found[0]}
         for name, found in parts.items()

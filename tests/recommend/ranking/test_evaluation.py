@@ -76,6 +76,28 @@ def test_a_slice_counts_its_own_relevant_items_alone(world):
     assert told["users"] == (~sliced.isnan()).sum()
 
 
+def test_a_slice_alone_is_ranked_without_other_candidates(world, monkeypatch):
+    users, items, train, relevant = world
+    monkeypatch.setattr(module, "_TOGETHER", 7)
+    which = torch.arange(ITEMS) >= 30
+    options = {"ks": [2, 4], "slices": {"late": which}}
+    found = evaluate_ranking(users, items, dot, relevant, train, alone=["late"], **options)
+    seen, sought = (restricted(lists, which) for lists in (train, relevant))
+    scores = users @ items.T
+    scores[seen.rows(torch.arange(USERS))] = -torch.inf
+    order = scores[:, 30:].argsort(dim=1, descending=True)[:, :2] + 30
+    for code, value in zip(found.codes, found.sliced["late_alone"]["recall_at_2"], strict=True):
+        mine = sought.items[sought.offsets[code] : sought.offsets[code + 1]].tolist()
+        if not mine:
+            assert value.isnan()
+        else:
+            hits = len(set(mine) & set(order[code].tolist()))
+            assert value.item() == pytest.approx(hits / len(mine))
+    plain = evaluate_ranking(users, items, dot, relevant, train, **options)
+    assert torch.equal(found.exposure.counts, plain.exposure.counts)
+    assert found.sliced.keys() - plain.sliced.keys() == {"late_alone"}
+
+
 def test_means_of_some_users_are_of_those_alone(world):
     users, items, train, relevant = world
     codes = torch.tensor([4, 2, 9, 0])
