@@ -38,7 +38,6 @@ WIDE = ("bm3", "freedom")
 
 def task_of(name: str, features: dict[str, Tensor]) -> RecommendationTask:
     """The task of a model, as the literal version has it."""
-    blend = dict(zip(features, (0.1, 0.9), strict=True))
     if name == "lightgcn":
         return RecommendationTask(backbone=LightGCN(2))
     if name == "vbpr":
@@ -53,6 +52,7 @@ def task_of(name: str, features: dict[str, Tensor]) -> RecommendationTask:
             encoders=LINEAR,
             objectives=[BootstrapLoss(), EmbeddingL2()],
         )
+    blend = dict(zip(features, (0.1, 0.9), strict=True))
     return RecommendationTask(
         backbone=SumOf([LightGCN(2, keep=0.2), ItemGraph(10, blend)]),
         encoders=LINEAR,

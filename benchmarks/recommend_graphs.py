@@ -152,13 +152,15 @@ def large(items: int) -> None:
 
 def main() -> None:
     warnings.filterwarnings("ignore", message="Sparse ")
+    # First: a process's most memory is told to the processes that it starts.
+    for items in ("50000", "200000"):
+        subprocess.run([sys.executable, __file__, items], check=True)
+    print(flush=True)
     train = baby()
     title = f"{LAYERS} layers of width {WIDTH}, forth and back, on amazon_baby"
     compare(title, steps(train), target="at most 0.50 of COO")
     cooccurrence(train)
     growth()
-    for items in ("50000", "200000"):
-        subprocess.run([sys.executable, __file__, items], check=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def measured(script: str, *rest: str) -> str:
     print(f"running {script}", flush=True)
     done = subprocess.run(
         [sys.executable, str(HERE / script), *rest],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         env={**os.environ, "COLUMNS": "100"},
