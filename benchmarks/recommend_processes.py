@@ -90,7 +90,7 @@ class Side:
 def main() -> None:
     """Prints times, ratios and scores of every model on every set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", nargs="+", default=["tiktok", "amazon_baby"])
+    parser.add_argument("--data", nargs="+", default=["tiktok"])
     parser.add_argument("--models", nargs="+", default=["lightgcn", "vbpr"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--run", nargs=6, help=argparse.SUPPRESS)
