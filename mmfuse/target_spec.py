@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmfuse.errors import DataError
+from mmfuse.errors import ConfigError, DataError
 
 TargetKind = Literal["binary", "multiclass", "multilabel", "regression", "survival"]
 
@@ -90,6 +90,26 @@ class TargetSpec:
         if self.kind == "regression":
             return tuple(map(str, range(self.width)))
         return self.classes or (("0", "1") if self.kind == "binary" else ())
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """One score a class, the highest of which is the prediction.
+
+        The one logit s of a binary target stands for the scores 0 and s.
+
+        Shape:
+            logits (..., out_dim) -> (..., K), K = 2 for binary
+
+        Raises:
+            ConfigError: a target that does not choose one of several classes.
+        """
+        if self.kind == "multiclass":
+            return logits
+        if self.kind == "binary":
+            return torch.cat([torch.zeros_like(logits), logits], dim=-1)
+        raise ConfigError(
+            f"A {self.kind} target has no scores of classes that exclude each other. Choose a "
+            "binary or multiclass target."
+        )
 
     def predict(self, logits: Tensor) -> Tensor:
         """Turns scores into what a person reads: probabilities, or values in target units.

@@ -121,6 +121,22 @@ def score(
     ]
 
 
+def mean_score(
+    metric: str, value: NDArray[np.float64], bootstrap: int = 1000, seed: int = 0
+) -> Score:
+    """The mean over rows of each line, ``value`` (C, N); options as in ``score``.
+
+    Lines share their resamples, so that the interval of a difference of two lines is that of
+    paired rows.
+    """
+    rows = value.shape[1]
+    if not rows:
+        nothing = np.full(len(value), np.nan)
+        return Score(metric, nothing, nothing, nothing)
+    weight = resamples(rows, min(bootstrap, max(_FEWEST, int(_DRAWS // rows))), seed)
+    return Score(metric, *_interval(value @ weight / rows))
+
+
 def _scores(
     spec: TargetSpec,
     predicted: NDArray[np.float32],

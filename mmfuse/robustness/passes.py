@@ -75,7 +75,7 @@ def predict_under(
     device = next(model.parameters()).device
     find = facts if callable(facts) else _finder(facts)
     parts = []
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), evaluating(model):
         for done, batch in enumerate(batches, start=1):
             known = _aligned(find(batch), model, batch)
             parts.append(_one_batch(model, batch.to(device), known, conditions))
@@ -87,7 +87,8 @@ def predict_under(
 
 
 @contextmanager
-def _evaluating(model: FusionModel) -> Iterator[None]:
+def evaluating(model: FusionModel) -> Iterator[None]:
+    """Inside, the model is in eval mode; after, each of its parts is in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
