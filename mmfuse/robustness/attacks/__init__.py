@@ -9,9 +9,22 @@ They follow the papers that each class names.
 
 from mmfuse.robustness.attacks.auto_pgd import AutoPGD
 from mmfuse.robustness.attacks.base import Attack
+from mmfuse.robustness.attacks.curve_result import AttackCurves
+from mmfuse.robustness.attacks.curves import attack_curves
 from mmfuse.robustness.attacks.one_step import FGM, Noise
 from mmfuse.robustness.attacks.pgd import PGD
 from mmfuse.robustness.attacks.strike import Struck, strike
 from mmfuse.robustness.attacks.threat import Threat
 
-__all__ = ["FGM", "PGD", "Attack", "AutoPGD", "Noise", "Struck", "Threat", "strike"]
+__all__ = [
+    "FGM",
+    "PGD",
+    "Attack",
+    "AttackCurves",
+    "AutoPGD",
+    "Noise",
+    "Struck",
+    "Threat",
+    "attack_curves",
+    "strike",
+]
