@@ -89,6 +89,24 @@ def class_target(objective: str, name: str, model: FusionModel) -> None:
         )
 
 
+def chosen_class_target(objective: str, name: str | None, model: FusionModel) -> str:
+    """The target of classes that ``name`` means: the only one there is for None.
+
+    Raises:
+        ConfigError: there is none or several and none is named, or it is of another kind.
+    """
+    if name is not None:
+        class_target(objective, name, model)
+        return name
+    able = [t for t, s in model.spec.targets.items() if s.kind in ("binary", "multiclass")]
+    if len(able) != 1:
+        raise ConfigError(
+            f"{objective} needs a target of classes; of {list(model.spec.targets)} these are: "
+            f"{able}. Name one as target, or drop the objective."
+        )
+    return able[0]
+
+
 def labels_of(batch: Batch, model: FusionModel, name: str) -> Tensor:
     """A target's class of each row, ``(B,)`` long, negative where it is unknown."""
     return targets_of(batch, model)[name].long()

@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.errors import UnknownModalityError
 from mmfuse.objectives.base import Objective, Schedule
 from mmfuse.objectives.contrastive import Temperature, multi_positive
-from mmfuse.objectives.pairwise import class_target, labels_of, require_one_width, sides_of
+from mmfuse.objectives.pairwise import (
+    chosen_class_target,
+    labels_of,
+    require_one_width,
+    sides_of,
+)
 from mmfuse.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -71,8 +76,7 @@ class SupConLoss(Objective):
                 f"{list(model.modalities)}."
             )
         require_one_width("SupConLoss", self._modalities, model)
-        self._target = self.target or _only_class_target(model)
-        class_target("SupConLoss", self._target, model)
+        self._target = chosen_class_target("SupConLoss", self.target, model)
 
     def forward(
         self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
@@ -91,13 +95,3 @@ class SupConLoss(Objective):
             valid=torch.cat([side.present for side in sides]),
         )
         return {self._target: loss}
-
-
-def _only_class_target(model: FusionModel) -> str:
-    able = [t for t, s in model.spec.targets.items() if s.kind in ("binary", "multiclass")]
-    if len(able) != 1:
-        raise ConfigError(
-            f"SupConLoss needs a target of classes; of {list(model.spec.targets)} these are: "
-            f"{able}. Name one as target, or drop the objective."
-        )
-    return able[0]

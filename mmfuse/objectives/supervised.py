@@ -111,7 +111,7 @@ class UnimodalLoss(Objective):
 
     def build(self, model: FusionModel) -> None:
         """Makes one head for each modality and target."""
-        self.losses = _losses(model, "UnimodalLoss")
+        self.losses = _losses(model, type(self).__name__)
         self.heads = nn.ModuleDict(
             {
                 m: nn.ModuleDict(
@@ -120,6 +120,10 @@ class UnimodalLoss(Objective):
                 for m, d in model.dims.items()
             }
         )
+
+    def head(self, modality: str, target: str) -> nn.Module:
+        """The head of a modality for a target, from its mean token to scores."""
+        return self.heads[modality][target]  # type: ignore[index]
 
     def _head(self, width: int, out_dim: int) -> nn.Module:
         if not self.hidden:
@@ -141,7 +145,7 @@ class UnimodalLoss(Objective):
             vector = tokens[m].pooled()
             total = vector.new_zeros(())
             for name, target in targets.items():
-                logits = self.heads[m][name](vector)  # type: ignore[index]
+                logits = self.head(m, name)(vector)
                 loss, weight = self.losses[name](logits, target, present[:, i])
                 total = total + weighted_mean(loss, weight)
             losses[m] = total / len(targets)
