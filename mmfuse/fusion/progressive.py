@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from scipy.fft import dct
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fused, Fusion, pooled
@@ -68,10 +69,10 @@ class ProgressiveWeightFusion(Fusion):
                 "0 up to, but not, 1, and a width of 1 or more."
             )
         self.decay, self.joint = decay, joint
-        self.project = nn.ModuleDict({m: _perceptron(d, hidden, out_dim) for m, d in dims.items()})
+        self.project = nn.ModuleDict({m: _Perceptron(d, hidden, out_dim) for m, d in dims.items()})
         width, parts = sum(dims.values()), len(dims) + joint
         if joint:
-            self.project_joint = _perceptron(width, hidden, out_dim)
+            self.project_joint = _Perceptron(width, hidden, out_dim)
             matrix = torch.from_numpy(dct(torch.eye(width).numpy(), type=2, norm="ortho", axis=0))
             self.register_buffer("transform", matrix, persistent=False)
         self.learned = nn.Parameter(torch.zeros(parts))
@@ -83,11 +84,12 @@ class ProgressiveWeightFusion(Fusion):
         parts = [self.project[m](x) for m, x in vectors.items()]
         if self.joint:
             everything = torch.cat(list(vectors.values()), dim=1)
-            parts.append(self.project_joint(everything @ self.transform.T))
+            parts.append(self.project_joint(everything, self.transform))
             present = torch.cat([present, present.any(dim=1, keepdim=True)], dim=1)
         shares = self._weights().masked_fill(~present, 0)
         shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=torch.finfo(shares.dtype).tiny)
-        vector = torch.einsum("bkd,bk->bd", torch.stack(parts, dim=1), shares)
+        weighted = [z * u for z, u in zip(parts, shares.split(1, dim=1), strict=True)]
+        vector = sum(weighted[1:], weighted[0])
         return Fused(vector, weights=shares[:, : len(self.dims)])
 
     def _weights(self) -> Tensor:
@@ -99,5 +101,16 @@ class ProgressiveWeightFusion(Fusion):
         return mixed
 
 
-def _perceptron(width: int, hidden: int, out_dim: int) -> nn.Module:
-    return nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(), nn.Linear(hidden, out_dim))
+class _Perceptron(nn.Module):
+    """Two linear maps, LeakyReLU between them."""
+
+    def __init__(self, width: int, hidden: int, out_dim: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(width, hidden), nn.Linear(hidden, out_dim)
+
+    def forward(self, x: Tensor, transform: Tensor | None = None) -> Tensor:
+        """Maps the rows, or what a transform makes of them."""
+        weight = self.first.weight
+        if transform is not None:
+            weight = weight @ transform  # its rows are fewer than those of x
+        return self.last(F.leaky_relu(F.linear(x, weight, self.first.bias)))

@@ -13,7 +13,7 @@ from mmfuse.fusion import ProgressiveWeightFusion
 
 
 def perceptron(x, module):
-    first, _, last = module
+    first, last = module.first, module.last
     return last.weight @ leaky_relu(first.weight @ x + first.bias, 0.01) + last.bias
 
 
