@@ -25,10 +25,12 @@ from mmfuse.recommend import CatalogueInteractions, RecommendationData
 from mmfuse.recommend.restored import restored
 from mmfuse.recommend.robustness import item_conditions, ranking_robustness
 
-PRESETS = ("vbpr", "lirdrec", "pal")
+PRESETS = ("vbpr", "lirdrec")
 DROPOUT = {"": 0.0, " with dropout": 0.5}
 MASK_SEEDS = (0, 1, 2)
 FILLS = {"absent": "-", "zero": ":", "mean": "--"}
+#: Below this, no condition is worth a column.
+HARDLY = 0.001
 
 
 def measured(content: dict[str, Any], data: RecommendationData, seed: int, epochs: int) -> Any:
@@ -51,13 +53,17 @@ def measured(content: dict[str, Any], data: RecommendationData, seed: int, epoch
 def table(scores: pd.DataFrame) -> str:
     """Recall at 20 of all items by condition, a column for each model told of absence."""
     wanted = ["complete", "mcar 0.3", "mcar 0.5", "mcar 0.7", "mcar 0.9", "nothing"]
-    wanted += [c for c in scores["condition"].unique() if c.startswith("only") or "mnar" in c]
+    only = [c for c in scores["condition"].unique() if c.startswith("only") and " + " not in c]
+    wanted += only + [c for c in scores["condition"].unique() if "mnar" in c]
     parts = []
     for slice, told in (("all", "All items"), ("cold", "Items without a training interaction")):
+        here = scores[scores["slice"] == slice]
+        highest = here.groupby(["model", "fill", "condition"])["value"].mean().max()
+        if highest < HARDLY:
+            parts.append(f"## {told}\n\nAt most {highest:.4f} under any condition.")
+            continue
         rows = []
-        for (model, fill), own in scores[scores["slice"] == slice].groupby(
-            ["model", "fill"], sort=False
-        ):
+        for (model, fill), own in here.groupby(["model", "fill"], sort=False):
             # A seed's value is the mean over its masks.
             means = own.groupby(["condition", "seed"])["value"].mean()
             rows.append([str(model), str(fill), *(shown(means[c]) for c in wanted)])
