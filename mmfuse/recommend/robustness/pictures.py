@@ -27,8 +27,12 @@ def pictures(result: RankingRobustness) -> dict[str, Figure]:
 
 
 def _slices(result: RankingRobustness) -> dict[str, str]:
-    titles = {"all": "all items", "cold": f"{result.meta['cold_items']:,} cold items"}
-    return {name: title for name, title in titles.items() if name != "cold" or result.has_cold}
+    titles = {"all": "all items"}
+    if result.has_cold:
+        titles["cold"] = f"{result.meta['cold_items']:,} cold items"
+    if (result.lines("cold_alone")["users"] > 0).any():
+        titles["cold_alone"] = "cold items among themselves"
+    return titles
 
 
 def _named(metric: str) -> str:

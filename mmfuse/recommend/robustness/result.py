@@ -43,7 +43,8 @@ class RankingRobustness:
               model given zeros or training means that count as present;
             - ``slice``: ``all``; ``cold``, items without a training interaction; ``affected``,
               items that lost something. All items are ranked; of the relevant ones those of the
-              slice count, for the ``users`` who have any;
+              slice count, for the ``users`` who have any. ``cold_alone`` ranks cold items among
+              themselves;
             - ``value``, the mean over users, and ``drop``, what the complete items with the same
               fill and slice have more, each with its 95 % interval.
         meta: how it came about, in plain data.

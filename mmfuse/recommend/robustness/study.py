@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,18 @@ _KINDS = ("recall", "ndcg")
 #: Users who are ranked for and measured together.
 _TOGETHER = 8192
 _TAIL = torch.tensor([0.025, 0.975], dtype=torch.float64)
+
+
+class Tops(NamedTuple):
+    """The first items of every user.
+
+    Args:
+        every: ``(n, k)`` of all items.
+        alone: ``(n, k)`` of cold items alone, for those who have one to find; -1 else.
+    """
+
+    every: Tensor
+    alone: Tensor
 
 
 class Study:
@@ -53,6 +65,9 @@ class Study:
         self.relevant = data.interactions.lists(split)
         self.seen = data.interactions.lists(*SEEN[split])
         self.cold = popularity_of(data.interactions.lists("train")) == 0
+        sought = restricted(self.relevant, self.cold).sizes()[self.codes]
+        #: ``(n,)`` bool, the users who have a cold item to find.
+        self.seeks_cold = sought.bool()
         self._complete = {fill: self._ranked(self.natural, fill) for fill in self.fills}
 
     def _left(self, condition: Condition) -> Tensor:
@@ -62,24 +77,38 @@ class Study:
         kept = torch.stack([columns[m] for m in self.encoded.tower.modalities], dim=1)
         return kept.to(self.natural.device) & self.natural
 
-    def _ranked(self, kept: Tensor, fill: Fill) -> Tensor:
-        """``(n, k)`` the first items of every user."""
+    def _ranked(self, kept: Tensor, fill: Fill) -> Tops:
+        """The first items of every user."""
         fused = self.encoded.fused(kept, self.fills[fill])
         vectors = self.model.represent(fused, self.split)
         score, k = self.model.score.matrix, max(self.ks)
-        parts = [
-            top_items(vectors.users[some], vectors.items, score, k, self.seen, some).items
-            for some in self.codes.split(_TOGETHER)
-        ]
-        return torch.cat(parts)
 
-    def _measured(self, top: Tensor, which: Tensor | None) -> dict[str, Tensor]:
+        def first(codes: Tensor, allowed: Tensor | None) -> Tensor:
+            parts = [
+                top_items(vectors.users[some], vectors.items, score, k, self.seen, some, allowed)
+                for some in codes.split(_TOGETHER)
+            ]
+            return torch.cat([part.items for part in parts])
+
+        every = first(self.codes, None)
+        alone = torch.full_like(every, -1)
+        if self.seeks_cold.any():
+            alone[self.seeks_cold] = first(self.codes[self.seeks_cold], self.cold)
+        return Tops(every, alone)
+
+    def _measured(
+        self, ranked: Mapping[Fill, Tops], is_alone: bool, which: Tensor | None
+    ) -> dict[Fill, dict[str, Tensor]]:
         """Each user's metrics ``(n,)``, of all relevant items or of some alone."""
         relevant = self.relevant if which is None else restricted(self.relevant, which)
-        blocks = zip(top.split(_TOGETHER), self.codes.split(_TOGETHER), strict=True)
-        parts = [ranking_metrics(some, relevant, codes, self.ks) for some, codes in blocks]
         names = [f"{kind}_at_{k}" for kind in _KINDS for k in self.ks]
-        return {name: torch.cat([part[name] for part in parts]).cpu() for name in names}
+        found = {}
+        for fill, tops in ranked.items():
+            top = tops.alone if is_alone else tops.every
+            blocks = zip(top.split(_TOGETHER), self.codes.split(_TOGETHER), strict=True)
+            parts = [ranking_metrics(some, relevant, codes, self.ks) for some, codes in blocks]
+            found[fill] = {name: torch.cat([part[name] for part in parts]).cpu() for name in names}
+        return found
 
     def lines(self, condition: Condition, bootstrap: int, seed: int) -> list[tuple[Any, ...]]:
         """The table's lines of one condition; see ``RankingRobustness``."""
@@ -97,12 +126,14 @@ class Study:
         if affected.any():
             tops = {fill: self._ranked(kept, fill) for fill in self.fills}
         found = []
-        for name, which in {"all": None, "cold": self.cold, "affected": affected}.items():
+        slices = {"all": None, "cold": self.cold, "cold_alone": self.cold, "affected": affected}
+        for name, which in slices.items():
             if which is not None and not which.any():
                 continue
-            now = {fill: self._measured(top, which) for fill, top in tops.items()}
+            is_alone = name == "cold_alone"
+            now = self._measured(tops, is_alone, which)
             # What goes from some items is told by these same items' complete ranking.
-            whole = {fill: self._measured(top, which) for fill, top in self._complete.items()}
+            whole = self._measured(self._complete, is_alone, which)
             found += _lines(about, name, now, whole, bootstrap, seed)
         return found
 

@@ -186,13 +186,14 @@ def test_more_is_lost_where_what_tells_the_taste_goes(tmp_path):
     data = informative(cold=True)
     task, trainer = fitted(data, tmp_path)
     result = trainer.robustness(task, data, out=tmp_path / "report", bootstrap=200)
-    for name in ("all", "cold"):
+    for name in ("all", "cold", "cold_alone"):
         lines = result.lines(name).query("fill == 'absent'").set_index("condition")
         assert lines.loc["only sound", "drop_low"] > 0
         assert lines.loc["only sound", "drop_low"] > lines.loc["only image", "drop_high"]
     (tested,) = trainer.test(task, datamodule=data, verbose=False)
     for metric in ("recall_at_5", "ndcg_at_5"):  # what the test tells of cold items, too
-        for name, prefix in (("all", "test/"), ("cold", "test/cold/")):
+        kinds = {"all": "test/", "cold": "test/cold/", "cold_alone": "test/cold_alone/"}
+        for name, prefix in kinds.items():
             whole = result.lines(name, metric).query("fill == 'absent'").iloc[0]
             assert whole["condition"] == "complete"
             assert whole["value"] == pytest.approx(tested[prefix + metric], abs=1e-6)
