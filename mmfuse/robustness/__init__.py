@@ -8,15 +8,30 @@ from mmfuse.robustness.conditions import (
 )
 from mmfuse.robustness.evaluate import evaluate
 from mmfuse.robustness.importance import Importance, modality_importance
+from mmfuse.robustness.permutation import permutation_importance
 from mmfuse.robustness.result import RobustnessResult
+from mmfuse.robustness.row_importance import (
+    item_types,
+    mean_importance,
+    mean_interactions,
+    row_importance,
+)
+from mmfuse.robustness.row_scores import RowScores, row_scores
 
 __all__ = [
     "Condition",
     "Importance",
     "RobustnessResult",
+    "RowScores",
     "complete",
     "evaluate",
+    "item_types",
     "label_groups",
+    "mean_importance",
+    "mean_interactions",
     "modality_importance",
+    "permutation_importance",
+    "row_importance",
+    "row_scores",
     "standard_conditions",
 ]

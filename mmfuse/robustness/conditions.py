@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from mmfuse.errors import ConfigError
 from mmfuse.missing import MAR, MCAR, FixedPattern, LabelMNAR, Missingness, ValueMNAR, subsets
-from mmfuse.robustness.importance import prefixes, sampled_orders
+from mmfuse.robustness.importance import sampled_orders
+from mmfuse.robustness.shapley import prefixes
 from mmfuse.spec import DataSpec
 
 MCAR_RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

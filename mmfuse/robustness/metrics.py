@@ -67,6 +67,11 @@ def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool
     return np.asarray(np.isfinite(label.reshape(len(label), -1)).any(axis=1))
 
 
+def affordable(rows: int, bootstrap: int) -> int:
+    """``bootstrap``, or as many resamples of so many rows as memory should hold."""
+    return min(bootstrap, max(_FEWEST, int(_DRAWS // rows)))
+
+
 def resamples(rows: int, count: int, seed: int = 0) -> NDArray[np.float64]:
     """Weights ``(rows, 1 + count)``: ones, then how often each resample draws each row."""
     draw = np.random.default_rng(seed)
@@ -114,7 +119,7 @@ def score(
     if not rows:
         nothing = np.full(len(predicted), np.nan)
         return [Score(m, nothing, nothing, nothing) for m in metric_names(spec)]
-    weight = resamples(rows, min(bootstrap, max(_FEWEST, int(_DRAWS // rows))), seed)
+    weight = resamples(rows, affordable(rows, bootstrap), seed)
     return [
         Score(name, *_interval(found))
         for name, found in _scores(spec, predicted, label, weight).items()
@@ -133,7 +138,7 @@ def mean_score(
     if not rows:
         nothing = np.full(len(value), np.nan)
         return Score(metric, nothing, nothing, nothing)
-    weight = resamples(rows, min(bootstrap, max(_FEWEST, int(_DRAWS // rows))), seed)
+    weight = resamples(rows, affordable(rows, bootstrap), seed)
     return Score(metric, *_interval(value @ weight / rows))
 
 

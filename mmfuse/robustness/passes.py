@@ -88,6 +88,7 @@ def predict_under(
 
 @contextmanager
 def evaluating(model: FusionModel) -> Iterator[None]:
+    """Eval mode within; each module's own mode after it."""
     """Inside, the model is in eval mode; after, each of its parts is in the mode it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -138,7 +139,9 @@ def _one_batch(
     kept = facts.present & torch.stack(keep)
     pairs, inverse = _distinct(kept)
     rows, present = pairs % len(batch), kept.flatten(0, 1)[pairs]
-    logits = _fuse(model, tokens, rows.to(batch.present.device), present.to(batch.present.device))
+    logits = fuse_rows(
+        model, tokens, rows.to(batch.present.device), present.to(batch.present.device)
+    )
     spread = inverse.view(len(conditions), len(batch))
     specs = model.spec.targets
     steps, names = _steps(model, tokens, model.present(batch))
@@ -166,7 +169,7 @@ def _distinct(kept: Tensor) -> tuple[Tensor, Tensor]:
     return first, inverse
 
 
-def _fuse(
+def fuse_rows(
     model: FusionModel, tokens: Mapping[str, Tokens], rows: Tensor, present: Tensor
 ) -> dict[str, Tensor]:
     """Logits of each (row, presence) pair, in calls of bounded size."""

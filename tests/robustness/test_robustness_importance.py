@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmfuse.robustness.importance import modality_importance, prefixes, sampled_orders
+from mmfuse.robustness.importance import modality_importance, sampled_orders
+from mmfuse.robustness.shapley import prefixes
 from mmfuse.robustness.tables import summary_table
 
 Scores = Mapping[frozenset[str], float]
