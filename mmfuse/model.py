@@ -145,8 +145,8 @@ class FusionModel(Towers):
         encoders: one for each modality of ``spec``.
         fusion: built for the encoders' widths; see ``FusionModel.dims``.
         heads: one for each target, ``(..., fusion.out_dim) -> (..., target.out_dim)``;
-            linear maps by default. An empty mapping makes a model that predicts no target, such
-            as one that aligns modalities.
+            what the fusion makes by default, for most a linear map. An empty mapping makes a
+            model that predicts no target, such as one that aligns modalities.
 
     Raises:
         UnknownModalityError: encoders and spec name different modalities.
@@ -186,7 +186,7 @@ class FusionModel(Towers):
             )
         self.fusion = fusion
         if heads is None:
-            heads = {t: nn.Linear(fusion.out_dim, s.out_dim) for t, s in spec.targets.items()}
+            heads = {t: fusion.head(s) for t, s in spec.targets.items()}
         self.heads = nn.ModuleDict(heads)
 
     @property
@@ -200,23 +200,15 @@ class FusionModel(Towers):
 
     def read(self, fused: Fused, present: Tensor) -> Output:
         """Applies the heads to a fused batch."""
-        if isinstance(self.fusion, LateFusion):
-            logits = {t: self._combine(self.fusion, t, fused, present) for t in self.heads}
+        fusion, targets = self.fusion, self.spec.targets
+        if isinstance(fusion, LateFusion):
+            logits = {t: fusion.read(h, fused, present, targets[t]) for t, h in self.heads.items()}
         else:
             logits = {t: head(fused.vector) for t, head in self.heads.items()}
         steps: dict[str, Tensor] = {}
         if fused.steps is not None:
             steps = {t: head(fused.steps) for t, head in self.heads.items()}
         return Output(logits, fused, steps)
-
-    def _combine(self, fusion: LateFusion, target: str, fused: Fused, present: Tensor) -> Tensor:
-        assert fused.votes is not None
-        assert fused.weights is not None
-        head = self.heads[target]
-        # A modality whose tokens are all padding casts no vote, whatever the batch says.
-        present = present & (fused.weights > 0)
-        joined = fusion.combine(head(fused.votes), present, self.spec.targets[target])
-        return torch.where(present.any(dim=1, keepdim=True), joined, head(fusion.prior))
 
     def forward(self, batch: Batch) -> Output:
         """Encodes, fuses and reads out a batch."""
@@ -225,7 +217,7 @@ class FusionModel(Towers):
 
     def describe(self) -> dict[str, Any]:
         """How to build this model again, in plain data; weights are not part of it."""
-        if not all(isinstance(head, nn.Linear) for head in self.heads.values()):
+        if not all(isinstance(head, self.fusion.head_class) for head in self.heads.values()):
             raise ConfigError("A model with heads of your own cannot be described yet by name.")
         found = super().describe() | {"fusion": describe(self.fusion, without=("dims",))}
         return found if self.heads or not self.spec.targets else found | {"heads": []}

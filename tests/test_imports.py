@@ -23,6 +23,7 @@ FOUNDATIONS = {
     "files",
     "lazy",
     "media",
+    "orthonormal",
     "picked",
     "recorded",
     "registry",
@@ -38,6 +39,7 @@ FOUNDATIONS = {
 MAY_IMPORT = {
     "errors": set(),
     "lazy": set(),
+    "orthonormal": set(),
     "tokens": {"errors"},
     "picked": {"tokens"},
     "batch": {"errors", "picked", "tokens"},
@@ -76,7 +78,16 @@ FOR_ENCODERS = {
     "mmfuse.batch.RawInput",
     *(
         f"mmfuse.{part}"
-        for part in ("encoder", "errors", "media", "picked", "recorded", "spec", "tokens")
+        for part in (
+            "encoder",
+            "errors",
+            "media",
+            "orthonormal",
+            "picked",
+            "recorded",
+            "spec",
+            "tokens",
+        )
     ),
 }
 #: What stands on top, and who alone may import it.

@@ -3,6 +3,7 @@
 from mmfuse.fusion.base import Fused, Fusion, LateFusion, PooledFusion
 from mmfuse.fusion.bottleneck import BottleneckFusion
 from mmfuse.fusion.concat import ConcatFusion
+from mmfuse.fusion.crmt import CRMTFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
 from mmfuse.fusion.feature_attention import FeatureAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
@@ -28,6 +29,7 @@ from mmfuse.fusion.unit_mean import UnitMeanFusion
 
 __all__ = [
     "BottleneckFusion",
+    "CRMTFusion",
     "ConcatFusion",
     "CrossModalAttentionFusion",
     "FeatureAttentionFusion",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,10 @@ class Fusion(nn.Module, Recorded, ABC):
 
     #: Whether the result depends on the order of ``dims`` beyond the choice of weights.
     is_sequential = False
+    #: Whether heads read each modality's own vote before anything is joined.
+    is_late = False
+    #: What ``head`` makes.
+    head_class: ClassVar[type[nn.Module]] = nn.Linear
 
     def __init__(self, dims: Mapping[str, int], out_dim: int) -> None:
         super().__init__()
@@ -97,6 +101,10 @@ class Fusion(nn.Module, Recorded, ABC):
         fused = self.fuse(blanked, present, **options)
         anyone = present.any(dim=1, keepdim=True)
         return replace(fused, vector=torch.where(anyone, fused.vector, self.prior))
+
+    def head(self, target: TargetSpec) -> nn.Module:
+        """A fresh head for a target, from what the fusion gives to ``target.out_dim`` scores."""
+        return nn.Linear(self.out_dim, target.out_dim)
 
     @abstractmethod
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
@@ -181,6 +189,8 @@ class LateFusion(Fusion):
         tokens[m].values (B, T_m, dims[m]), present (B, M) -> vector (B, D), votes (B, M, D)
     """
 
+    is_late = True
+
     def __init__(
         self, dims: Mapping[str, int], out_dim: int = 128, hidden: int = 128, dropout: float = 0.0
     ) -> None:
@@ -195,6 +205,15 @@ class LateFusion(Fusion):
         votes = votes.masked_fill(~present.unsqueeze(-1), 0)
         weights = equal_weights(present, votes.dtype)
         return Fused(mean_of_present(votes, present), votes=votes, weights=weights)
+
+    def read(self, head: nn.Module, fused: Fused, present: Tensor, target: TargetSpec) -> Tensor:
+        """The scores of a target, ``(B, K)``; the head's of the prior where nothing is present."""
+        assert fused.votes is not None
+        assert fused.weights is not None
+        # A modality whose tokens are all padding casts no vote, whatever the batch says.
+        present = present & (fused.weights > 0)
+        joined = self.combine(head(fused.votes), present, target)
+        return torch.where(present.any(dim=1, keepdim=True), joined, head(self.prior))
 
     @abstractmethod
     def combine(self, logits: Tensor, present: Tensor, target: TargetSpec) -> Tensor:

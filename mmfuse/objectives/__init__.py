@@ -3,6 +3,7 @@
 from mmfuse.objectives.base import Objective
 from mmfuse.objectives.change_alignment import ChangeAlignmentLoss
 from mmfuse.objectives.clip import CLIPLoss
+from mmfuse.objectives.crmt import CRMTMargin
 from mmfuse.objectives.cyclip import CyCLIPLoss
 from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
@@ -13,6 +14,7 @@ from mmfuse.objectives.supervised import StateChangePenalty, SupervisedLoss, Uni
 
 __all__ = [
     "CLIPLoss",
+    "CRMTMargin",
     "ChangeAlignmentLoss",
     "CyCLIPLoss",
     "GoalAlignmentLoss",
