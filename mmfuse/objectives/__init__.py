@@ -1,5 +1,6 @@
 """Objectives: everything that is added to the training loss."""
 
+from mmfuse.objectives.a2d import A2D
 from mmfuse.objectives.base import Objective
 from mmfuse.objectives.change_alignment import ChangeAlignmentLoss
 from mmfuse.objectives.clip import CLIPLoss
@@ -7,12 +8,14 @@ from mmfuse.objectives.crmt import CRMTMargin
 from mmfuse.objectives.cyclip import CyCLIPLoss
 from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
+from mmfuse.objectives.np_mix import NPMix
 from mmfuse.objectives.siglip import SigLIPLoss
 from mmfuse.objectives.subset_language import SubsetLanguageLoss
 from mmfuse.objectives.supcon import SupConLoss
 from mmfuse.objectives.supervised import StateChangePenalty, SupervisedLoss, UnimodalLoss
 
 __all__ = [
+    "A2D",
     "CLIPLoss",
     "CRMTMargin",
     "ChangeAlignmentLoss",
@@ -20,6 +23,7 @@ __all__ = [
     "GoalAlignmentLoss",
     "M3CoLoss",
     "MultiSClipLoss",
+    "NPMix",
     "Objective",
     "SigLIPLoss",
     "StateChangePenalty",
