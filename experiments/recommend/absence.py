@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 from lines import Lines, markdown, shown
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from training import HERE, changed, fitted, preset, task_of
 
@@ -29,12 +30,19 @@ PRESETS = ("vbpr", "lirdrec")
 DROPOUT = {"": 0.0, " with dropout": 0.5}
 MASK_SEEDS = (0, 1, 2)
 FILLS = {"absent": "-", "zero": ":", "mean": "--"}
+SLICES = {
+    "all": "All items",
+    "cold": "Items without a training interaction",
+    "cold_alone": "The same, ranked among themselves",
+}
 #: Below this, no condition is worth a column.
 HARDLY = 0.001
 
 
-def measured(content: dict[str, Any], data: RecommendationData, seed: int, epochs: int) -> Any:
-    """Recall at 20 under every condition, a line for each fill and kind of items."""
+def measured(
+    content: dict[str, Any], data: RecommendationData, seed: int, epochs: int
+) -> pd.DataFrame:
+    """Recall at 20, the mean over masks, a line for each condition, fill and kind of items."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = fitted(task_of(content), data, seed, epochs, folder)
         model = restored(trainer.checkpoint_callback.best_model_path, data)  # type: ignore[union-attr]
@@ -46,8 +54,9 @@ def measured(content: dict[str, Any], data: RecommendationData, seed: int, epoch
             conditions = [c for c in conditions if c.rate]
         result = ranking_robustness(model, data, conditions, ks=[20], bootstrap=0)
         lines = result.table[result.table["metric"] == "recall_at_20"]
-        found.append(lines.assign(masks=masks))
-    return pd.concat(found)
+        found.append(lines[lines["slice"].isin(SLICES)])
+    about = ["condition", "family", "rate", "fill", "slice"]
+    return pd.concat(found).groupby(about, sort=False)["value"].mean().reset_index()
 
 
 def table(scores: pd.DataFrame) -> str:
@@ -56,7 +65,7 @@ def table(scores: pd.DataFrame) -> str:
     only = [c for c in scores["condition"].unique() if c.startswith("only") and " + " not in c]
     wanted += only + [c for c in scores["condition"].unique() if "mnar" in c]
     parts = []
-    for slice, told in (("all", "All items"), ("cold", "Items without a training interaction")):
+    for slice, told in SLICES.items():
         here = scores[scores["slice"] == slice]
         highest = here.groupby(["model", "fill", "condition"])["value"].mean().max()
         if highest < HARDLY:
@@ -64,48 +73,47 @@ def table(scores: pd.DataFrame) -> str:
             continue
         rows = []
         for (model, fill), own in here.groupby(["model", "fill"], sort=False):
-            # A seed's value is the mean over its masks.
-            means = own.groupby(["condition", "seed"])["value"].mean()
-            rows.append([str(model), str(fill), *(shown(means[c]) for c in wanted)])
+            values = (own.loc[own["condition"] == c, "value"] for c in wanted)
+            rows.append([str(model), str(fill), *map(shown, values)])
         parts.append(f"## {told}\n\n" + markdown(["model", "filled with", *wanted], rows))
     return "\n\n".join(parts) + "\n"
 
 
 def curves(scores: pd.DataFrame) -> Figure:
-    """Recall at 20 against the rate missing completely at random, a panel a preset."""
-    own = scores[(scores["slice"] == "all") & scores["family"].isin(["mcar", "complete"])]
-    presets = list(dict.fromkeys(own["preset"]))
-    figure = Figure(figsize=(4.2 * len(presets), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(presets), sharey=True, squeeze=False)[0]
-    for axis, name in zip(axes, presets, strict=True):
-        here = own[own["preset"] == name]
-        for (model, colour), fill in (
-            ((m, c), f)
-            for m, c in zip(here["model"].unique(), ("#0072B2", "#E69F00"), strict=False)
-            for f in FILLS
-        ):
-            lines = here[(here["model"] == model) & (here["fill"] == fill)]
-            if not len(lines):
-                continue
-            means = lines.groupby(["rate", "seed"])["value"].mean().unstack()
-            middle, half = zip(
-                *(interval(row.to_numpy()) for _, row in means.iterrows()), strict=True
-            )
-            axis.errorbar(
-                means.index,
-                middle,
-                half,
-                fmt=FILLS[fill],
-                color=colour,
-                capsize=2,
-                lw=1.3,
-                label=f"{model}: {'told of absence' if fill == 'absent' else fill}",
-            )
-        axis.set(title=name, xlabel="share of modalities missing at random")
-        axis.legend(fontsize=7, frameon=False)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel("Recall at 20")
+    """Recall at 20 against the rate missing completely at random: a column a preset, below it that
+    of cold items among themselves.
+    """
+    own = scores[scores["family"].isin(["mcar", "complete"])]
+    presets, slices = list(dict.fromkeys(own["preset"])), ["all", "cold_alone"]
+    figure = Figure(figsize=(5 * len(presets), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(presets), sharex=True, sharey="row", squeeze=False)
+    for row, slice in zip(axes, slices, strict=True):
+        for axis, name in zip(row, presets, strict=True):
+            _panel(axis, own[(own["preset"] == name) & (own["slice"] == slice)])
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.set_ylim(bottom=0)
+        row[0].set_ylabel(f"Recall at 20, {'all' if slice == 'all' else 'cold, alone'}")
+    for axis, name in zip(axes[0], presets, strict=True):
+        axis.set_title(name)
+        axis.legend(fontsize=7, frameon=False, loc="lower left")
+    for axis in axes[1]:
+        axis.set_xlabel("share of modalities missing at random")
     return figure
+
+
+def _panel(axis: Axes, lines: pd.DataFrame) -> None:
+    """A curve for each model and fill, with the interval over seeds."""
+    for model, colour in zip(lines["model"].unique(), ("#0072B2", "#E69F00"), strict=False):
+        for fill, style in FILLS.items():
+            here = lines[(lines["model"] == model) & (lines["fill"] == fill)]
+            means = here.pivot(index="rate", columns="seed", values="value")
+            middle, half = zip(
+                *(interval(values.to_numpy()) for _, values in means.iterrows()), strict=True
+            )
+            label = f"{model}: {'told of absence' if fill == 'absent' else fill}"
+            axis.errorbar(
+                means.index, middle, half, fmt=style, color=colour, capsize=2, lw=1.3, label=label
+            )
 
 
 def main() -> None:
