@@ -93,6 +93,14 @@ class Encoder(nn.Module, Recorded, ABC):
         if self.frozen:
             self.freeze()
 
+    @property
+    def lipschitz(self) -> float | None:
+        """How far two rows' results can lie apart in l2 for each unit between their inputs.
+
+        A proven bound in eval mode, of tokens on their mean; None where none is known.
+        """
+        return None
+
     @abstractmethod
     def forward(self, x: Any) -> Tokens | Tensor:
         """Encodes the rows that have the modality."""

@@ -7,6 +7,7 @@ from mmfuse_encoders.clap_text import ClapTextEncoder
 from mmfuse_encoders.continuous_time import ContinuousTimeEncoder
 from mmfuse_encoders.identity import IdentityEncoder
 from mmfuse_encoders.image import ImageCNNEncoder
+from mmfuse_encoders.lipschitz import LipschitzCNNEncoder, LipschitzMLPEncoder
 from mmfuse_encoders.neighbors import NeighborEncoder
 from mmfuse_encoders.open_clip_image import OpenClipImageEncoder
 from mmfuse_encoders.open_clip_text import OpenClipTextEncoder
@@ -38,6 +39,8 @@ __all__ = [
     "IdentityEncoder",
     "ImageCNNEncoder",
     "LinearEncoder",
+    "LipschitzCNNEncoder",
+    "LipschitzMLPEncoder",
     "LogMelCNNEncoder",
     "MLPEncoder",
     "NeighborEncoder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,12 @@ def perceptron(width: int, hidden: Sequence[int], out_dim: int, dropout: float) 
         layers += [nn.Linear(width, wide), nn.ReLU(), nn.Dropout(dropout)]
         width = wide
     return nn.Sequential(*layers, nn.Linear(width, out_dim))
+
+
+def spectral_norm(linear: nn.Linear) -> float:
+    """The largest singular value of a linear map, found exactly and not by iteration."""
+    weight = linear.weight.detach().double()
+    return float(torch.linalg.matrix_norm(weight, ord=2))
 
 
 def with_indicators(numbers: Tensor) -> Tensor:
@@ -49,6 +56,11 @@ class LinearEncoder(Encoder):
     ) -> None:
         super().__init__(spec, out_dim, frozen)
         self.map = nn.Linear(self.spec.width, out_dim)
+
+    @property
+    def lipschitz(self) -> float:
+        """The map's largest singular value."""
+        return spectral_norm(self.map)
 
     def forward(self, x: Tensor | PickedRows) -> Tensor:
         """Maps the rows."""
@@ -86,6 +98,13 @@ class MLPEncoder(Encoder):
         super().__init__(spec, out_dim, frozen)
         inputs = self.spec.width * (2 if self.spec.has_gaps else 1)
         self.layers = perceptron(inputs, hidden, out_dim, dropout)
+
+    @property
+    def lipschitz(self) -> float | None:
+        """The product of its maps' largest singular values; None where cells may be missing."""
+        if self.spec.has_gaps:
+            return None
+        return prod(spectral_norm(f) for f in self.layers if isinstance(f, nn.Linear))
 
     def forward(self, x: Tensor) -> Tensor:
         """Encodes the rows."""

@@ -9,6 +9,7 @@ from mmfuse.robustness.conditions import (
 from mmfuse.robustness.evaluate import evaluate
 from mmfuse.robustness.importance import Importance, modality_importance
 from mmfuse.robustness.permutation import permutation_importance
+from mmfuse.robustness.radius import Radii, radii
 from mmfuse.robustness.result import RobustnessResult
 from mmfuse.robustness.row_importance import (
     item_types,
@@ -21,6 +22,7 @@ from mmfuse.robustness.row_scores import RowScores, row_scores
 __all__ = [
     "Condition",
     "Importance",
+    "Radii",
     "RobustnessResult",
     "RowScores",
     "complete",
@@ -31,6 +33,7 @@ __all__ = [
     "mean_interactions",
     "modality_importance",
     "permutation_importance",
+    "radii",
     "row_importance",
     "row_scores",
     "standard_conditions",

@@ -3,11 +3,13 @@
 from mmfuse.tasks.alignment import AlignmentTask, SpaceHead
 from mmfuse.tasks.base import FusionTask
 from mmfuse.tasks.build import build_model
+from mmfuse.tasks.crmt_weights import CRMTWeightsTask
 from mmfuse.tasks.recommendation import RecommendationTask
 from mmfuse.tasks.supervised import SupervisedTask
 
 __all__ = [
     "AlignmentTask",
+    "CRMTWeightsTask",
     "FusionTask",
     "RecommendationTask",
     "SpaceHead",

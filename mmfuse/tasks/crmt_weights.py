@@ -1,0 +1,144 @@
+"""CRMT's step 2: the weights of the modalities alone are trained, for a larger radius."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from mmfuse.batch import Batch
+from mmfuse.encoder import Encoder
+from mmfuse.errors import ConfigError
+from mmfuse.fusion.base import Fusion
+from mmfuse.model import FusionModel, Output
+from mmfuse.objectives import SupervisedLoss
+from mmfuse.objectives.supervised import targets_of
+from mmfuse.robustness.attacks.strike import class_target
+from mmfuse.robustness.radius import smallest_radius
+from mmfuse.robustness.steepness import (
+    class_weights,
+    crmt_head,
+    estimated_gram,
+    proven_gram,
+    squared_steepness,
+)
+from mmfuse.spec import ModalitySpec
+from mmfuse.tasks.base import Step
+from mmfuse.tasks.optimizer import adamw
+from mmfuse.tasks.supervised import SupervisedTask
+
+
+class CRMTWeightsTask(SupervisedTask):
+    """Trains the weights of a ``CRMTFusion`` alone, so that radii grow (CRMT, step 2).
+
+    It is a stage of its own: start it from the checkpoint of step 1 (``mmfuse fit --start_from``).
+    Encoders, class rows and bias stay as they are, in eval mode, and so do the statistics that
+    they keep. With r(x) the certified radius of the labelled class, negative for a mistake::
+
+        L = - mean_rows min( r(x), cap )
+
+    Without the cap the mean grows by rows that are safe anyway, at the cost of hard ones. Where an
+    encoder has no proven Lipschitz bound, radii are estimated from the largest gradients of each
+    class's score among the training rows, found once before the stage begins.
+
+    Args:
+        encoders: as in ``SupervisedTask``; those of step 1.
+        fusion: ``CRMTFusion`` with the options of step 1.
+        optimizer: makes the optimizer from the weights. The authors take 0.03 times the rate of
+            step 1.
+        scheduler: makes a learning-rate scheduler from the optimizer, stepped every epoch.
+        cap: what a row's radius counts at most; None is the mean of the training rows' positive
+            radii before the stage.
+        target: whose classes; None where one target alone has classes.
+
+    Raises:
+        ConfigError: at set-up, another fusion, a cap that is not above 0, or no target with
+            classes.
+
+    Reference: Yang, Wei et al., "Quantifying and Enhancing Multi-modal Robustness with Modality
+        Preference", ICLR 2024, arXiv:2402.06244.
+
+    Departs from the authors' code: radii are capped and weights have a floor; nothing is in
+    training mode; the bound does not hold the weights twice; no weight decay unless asked for.
+    """
+
+    def __init__(
+        self,
+        encoders: dict[str, Callable[[ModalitySpec], Encoder]] | None = None,
+        fusion: Callable[[dict[str, int]], Fusion] | None = None,
+        optimizer: OptimizerCallable = adamw,
+        scheduler: LRSchedulerCallable | None = None,
+        cap: float | None = None,
+        target: str | None = None,
+    ) -> None:
+        chosen = "CRMTFusion" if fusion is None else fusion
+        super().__init__(encoders, chosen, [SupervisedLoss()], optimizer, scheduler)  # type: ignore[arg-type]
+        if cap is not None and not cap > 0:
+            raise ConfigError(f"CRMTWeightsTask: cap is {cap}; expected a radius above 0.")
+        self.cap, self.of_target = cap, target
+        self._gram: Tensor | None = None
+
+    def build(self, model: FusionModel) -> None:
+        """Takes ``model`` for its own; nothing but its weights learns from now on."""
+        super().build(model)
+        self._name = class_target(model, self.of_target)
+        head = crmt_head(model, self._name)
+        model.requires_grad_(False)
+        head.raw_weights.requires_grad_(True)
+        model.eval()
+
+    def train(self, mode: bool = True) -> CRMTWeightsTask:
+        """The model stays in eval mode."""
+        super().train(mode)
+        if self.model is not None:
+            self.model.eval()
+        return self
+
+    def on_fit_start(self) -> None:
+        """Finds the bounds, and the cap if there is none, from the training rows."""
+        model = self.model
+        assert model is not None
+
+        def rows() -> list[Batch]:
+            loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+            return [b.to(self.device) for b in loader]
+
+        is_proven = all(cast(Encoder, e).lipschitz is not None for e in model.encoders.values())
+        with torch.no_grad():
+            self._gram = (
+                proven_gram(model, self._name)
+                if is_proven
+                else estimated_gram(model, rows(), self._name)
+            )
+            if self.cap is None:
+                found = torch.cat([self._radii(model, b, model(b)) for b in rows()])
+                found = found[found.isfinite() & (found > 0)]
+                self.cap = float(found.mean()) if len(found) else math.inf
+
+    def losses(self, batch: Batch) -> Step:
+        """In training minus the mean capped radius; else what ``SupervisedTask`` says."""
+        model = self.model
+        assert model is not None
+        if not self.training:
+            return super().losses(batch)
+        present = model.present(batch)
+        tokens = model.encode(batch)
+        output = model.read(model.fuse(tokens, present), present)
+        found = self._radii(model, batch, output)
+        assert self.cap is not None
+        total = -found.clamp(max=self.cap).mean() if len(found) else self._nothing()
+        return Step(total, {"radius": -total.detach()}, tokens, output)
+
+    def _radii(self, model: FusionModel, batch: Batch, output: Output) -> Tensor:
+        """The radius of the label of each row that has one and a modality."""
+        label = targets_of(batch, model)[self._name]
+        present = model.present(batch)
+        scores = model.spec.targets[self._name].class_scores(output.logits[self._name])
+        assert self._gram is not None
+        squared = squared_steepness(self._gram, class_weights(model, self._name))
+        counted = (label >= 0) & present.any(dim=1)
+        return smallest_radius(scores[counted], label[counted], squared, present[counted])
