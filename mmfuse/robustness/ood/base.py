@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -23,16 +23,19 @@ class OODScore(ABC):
     would let a score know the rows that it is measured on. A score that has nothing to learn
     takes ``fit`` all the same. Everything is computed in float64.
 
-    A subclass writes ``score``, and ``learn`` where it ``learns``.
+    A subclass writes ``score``, and ``learn`` where there is something to fit.
 
     Shape:
         features (n, D), the fused vectors; logits (n, K) with K of 2 or more; labels (n,) long,
         -1 where unknown -> (n,) float64
     """
 
-    #: Whether there is something to fit, without which the score cannot be had.
-    learns: ClassVar[bool] = False
     _width: int | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is something to fit, without which the score cannot be had."""
+        return type(self).learn is not OODScore.learn
 
     def fit(self, features: Tensor, logits: Tensor, labels: Tensor) -> Self:
         """Learns from training rows what the score needs; never give validation or test rows.

@@ -46,7 +46,7 @@ def evaluate_ood(
     Args:
         model: trained, with a head for classes; read in eval mode, its mode is restored.
         train_batches: rows that the model was trained on, with labels. Scores are fitted on
-            these alone: never give validation or test rows.
+            these alone: never give validation or test rows. Not read where no score learns.
         in_batches: test rows of the known classes; with labels the accuracy is told.
         out_batches: for each name a set of rows out of distribution; no labels are needed.
         scores: what to measure, by name; they are fitted here. None for ``standard_scores``.
@@ -62,7 +62,8 @@ def evaluate_ood(
 
     Raises:
         ConfigError: no head for classes, several targets and none named, a single class, no
-            scores or sets, a set called ``in`` or ``train``, or shifts that name no set.
+            scores or sets, a set called ``in`` or ``train``, shifts that name no set, or heads
+            beside scores.
         DataError: a set without rows, training rows without labels, or too few of them.
         UnknownModalityError: a set with a modality that the model does not know.
     """
@@ -70,28 +71,32 @@ def evaluate_ood(
     _check_names(out_batches, shifts or {}, scores)
     if scores is None:
         scores = standard_scores(model, target, heads)
+    elif heads is not None:
+        raise ConfigError(
+            "heads are for the standard scores. Among scores of your own give "
+            "UnimodalDisagreement(heads)."
+        )
     if device is not None:
         model.to(device)
 
-    def read(name: str, batches: Iterable[Batch]) -> _Rows:
-        return _read(model, target, name, batches, scores, progress)
-
-    train = read("train", train_batches)
-    if not (train.labels >= 0).any():
-        raise DataError(
-            f"No training row has a label of {target!r}; scores are fitted on labelled rows."
-        )
-    for name, score in scores.items():
-        score.fit(*train.inputs(name), train.labels)
-    del train
-    known = read(IN, in_batches)
-    parts = {IN: known} | {name: read(name, found) for name, found in out_batches.items()}
+    if learning := {name: score for name, score in scores.items() if score.learns}:
+        train = _read(model, target, "train", train_batches, learning, progress)
+        if not (train.labels >= 0).any():
+            raise DataError(
+                f"No training row has a label of {target!r}; scores are fitted on labelled rows."
+            )
+        for name, score in learning.items():
+            score.fit(*train.inputs(name), train.labels)
+    parts = {
+        name: _read(model, target, name, batches, scores, progress)
+        for name, batches in {IN: in_batches, **out_batches}.items()
+    }
     table = [rows.table(name, scores) for name, rows in parts.items()]
     lines = _lines(dict(zip(parts, table, strict=True)), list(scores), bootstrap, seed)
     found = pd.DataFrame(lines, columns=["set", "score", "metric", "value", "low", "high", *_ROWS])
     found.insert(1, "shift", [(shifts or {}).get(name, "") for name in found["set"]])
     found["higher_is_better"] = found["metric"].map(HIGHER_IS_BETTER)
-    return OODResult(found, pd.concat(table, ignore_index=True), known.accuracy(), target)
+    return OODResult(found, pd.concat(table, ignore_index=True), parts[IN].accuracy(), target)
 
 
 _ROWS = ("in_rows", "out_rows")

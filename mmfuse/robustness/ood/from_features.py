@@ -36,8 +36,6 @@ class KNN(OODScore):
     Departs from the authors' code: no small number is added to a length; a vector of zeros stays.
     """
 
-    learns = True
-
     def __init__(self, k: int = 50) -> None:
         if k < 1:
             raise ConfigError(f"KNN: k is {k}; expected 1 or more.")
@@ -81,8 +79,6 @@ class Mahalanobis(OODScore):
     Departs from the paper: the last layer alone, without perturbed inputs and the logistic
     regression over layers, which is fitted on out-of-distribution rows.
     """
-
-    learns = True
 
     def learn(self, features: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Class means and the shared covariance; a class without rows has no mean."""

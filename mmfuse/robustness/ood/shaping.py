@@ -39,8 +39,6 @@ class ReAct(OODScore):
     above alone, as in the paper.
     """
 
-    learns = True
-
     def __init__(self, head: Head, percentile: float = 90.0) -> None:
         _check("ReAct", percentile)
         self.head, self.percentile = head, percentile

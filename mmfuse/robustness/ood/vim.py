@@ -34,8 +34,6 @@ class ViM(OODScore):
         arXiv:2203.10807.
     """
 
-    learns = True
-
     def __init__(self, head: nn.Module, width: int | None = None) -> None:
         if not isinstance(head, nn.Linear):
             raise ConfigError(

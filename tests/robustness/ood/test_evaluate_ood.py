@@ -11,6 +11,7 @@ from planted_classes import CENTRES, WIDTHS, rows, unlabelled
 from mmfuse import Batch, DataSpec, FusionModel, ModalitySpec, TargetSpec
 from mmfuse.errors import ConfigError, DataError, UnknownModalityError
 from mmfuse.fusion import ConcatFusion
+from mmfuse.objectives import UnimodalLoss
 from mmfuse.robustness.ood import MSP, Mahalanobis, evaluate_ood, ood_intervals, ood_metrics
 from mmfuse_encoders import MLPEncoder
 
@@ -121,6 +122,17 @@ def test_without_labels_there_is_no_accuracy(trained):
     assert found.table["score"].unique() == ["msp"]
 
 
+def test_training_rows_are_read_for_what_learns_alone(trained):
+    def forbidden():
+        raise AssertionError("read")
+        yield
+
+    found = evaluate_ood(trained[0], forbidden(), [KNOWN], {"o": [NEAR]}, {"s": MSP()}, bootstrap=0)
+    assert found.table["value"].notna().all()
+    with pytest.raises(AssertionError, match="read"):
+        run(trained[0], train=forbidden(), scores={"s": Mahalanobis()})
+
+
 def test_the_model_s_mode_is_restored_and_progress_is_told(trained):
     model, told = trained[0], []
     model.train()
@@ -171,6 +183,7 @@ def test_sets_that_are_too_small_are_refused(trained, options, match):
         ({"shifts": {"p": "far"}}, r"shifts names \['p'\]; the sets are \['o'\]"),
         ({"shifts": {"o": "middling"}}, r"shifts are \['middling'\]; expected 'near' or 'far'"),
         ({"scores": {"row": MSP()}}, r"Scores are called \['row'\]"),
+        ({"scores": {"msp": MSP()}, "heads": UnimodalLoss()}, "heads are for the standard scores"),
         ({"target": "colour"}, "the target of classes 'colour'; those of the model are"),
     ],
 )
