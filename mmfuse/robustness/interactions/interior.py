@@ -16,8 +16,6 @@ _SHORT = 0.995
 # Shares of each unknown's own equation added to it, tried in turn where rounding has left the
 # equations indefinite.
 _RIDGES = (1e-15, 1e-13, 1e-11, 1e-9)
-# Log shares grow by no more in one step: the equations know how g bends near the point alone.
-_FAR = 3.0
 
 
 class Point:
@@ -55,36 +53,38 @@ class Point:
         """What the gap will be once the equations hold, in nats."""
         return float((self.slack * self.mass).sum())
 
-    def step(self) -> None:
-        """One predictor-corrector step.
+    def step(self, far: float) -> None:
+        """One predictor-corrector step, in which no log share grows by more than ``far``.
+
+        The equations know how g bends near the point alone.
 
         Reference: Mehrotra, "On the implementation of a primal-dual interior point method",
         SIAM Journal on Optimization, 1992.
         """
         system = _system(self)
         mean = self.slackness / self.live.sum()
-        _, _, dmass, dslack = system.solve(np.zeros_like(self.mass))
+        _, _, dmass, dslack = system.solve(np.zeros_like(self.mass), exactly=False)
         reach = min(_room(self.mass, dmass), _room(self.slack, dslack))
         left = (self.mass + reach * dmass) * (self.slack + reach * dslack)
         target = mean * (left.sum() / self.live.sum() / mean) ** 3
         bent = np.where(self.live, target - dmass * dslack, 0.0)
-        da, db, dmass, dslack = system.solve(bent)
+        da, db, dmass, dslack = system.solve(bent, exactly=True)
         size = min(_room(self.mass, dmass), _room(self.slack, dslack))
         size = 1.0 if size > 1 else _SHORT * size
-        size = min(size, _FAR / max((da[:, None] + db[None]).max(), _FAR))
+        size = min(size, far / max((da[:, None] + db[None]).max(), far))
         self.a, self.b = self.a + size * da, self.b + size * db
         self.mass, self.slack = self.mass + size * dmass, self.slack + size * dslack
         self.g, self.ratio = log_sum(self.a, self.b, self.live)
 
 
-def path(first: Table, second: Table, rounds: int) -> Iterator[Point]:
+def path(first: Table, second: Table, rounds: int, far: float) -> Iterator[Point]:
     """Points ever nearer to the optimum, at most ``rounds``; fewer where rounding forbids more."""
     point = Point(first, second)
     for _ in range(rounds):
         yield point
         try:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                point.step()
+                point.step(far)
         except np.linalg.LinAlgError:
             return
         if not np.isfinite(point.slackness):
@@ -109,37 +109,42 @@ class _System:
     def __init__(self, point: Point, ridge: float) -> None:
         self.point = point
         (c1, k), c2 = point.first.shape, len(point.second)
-        cross = _curvature(point)
-        block_a, block_b = cross.sum(1), cross.sum(0)
-        # Cells without mass have no multiplier: their equation is 1 x = 0.
         label = np.arange(k)
-        block_a[:, label, label] += point.first == 0
-        block_b[:, label, label] += point.second == 0
-        # Unknowns in units in which each one's own equation has weight 1.
-        self.unit_a = np.sqrt(block_a[:, label, label])
-        self.unit_b = np.sqrt(block_b[:, label, label])
-        block_a /= self.unit_a[:, :, None] * self.unit_a[:, None]
-        block_b /= self.unit_b[:, :, None] * self.unit_b[:, None]
-        cross /= self.unit_a[:, None, :, None] * self.unit_b[None, :, None, :]
+        r, mass = point.ratio, point.mass
+        # Of one pair: diag(own) + rank r r'.
+        own, rank = mass[..., None] * r, (mass / point.slack - mass)[..., None]
+        alone = own + rank * r * r
+        # Unknowns in units in which each one's own equation has weight 1. Cells without mass have
+        # no multiplier: their equation is 1 x = 0.
+        self.unit_a = np.sqrt(alone.sum(1) + (point.first == 0))
+        self.unit_b = np.sqrt(alone.sum(0) + (point.second == 0))
+        ra, rb = r / self.unit_a[:, None], r / self.unit_b[None]
+        block_a = (rank * ra).swapaxes(1, 2) @ ra
+        block_b = (rank * rb).transpose(1, 2, 0) @ rb.swapaxes(0, 1)
+        block_a[:, label, label] = 1.0
+        block_b[:, label, label] = 1.0
+        side = (rank * rb).transpose(1, 2, 0)[..., None] * ra.swapaxes(0, 1)[:, None]
+        met = own / (self.unit_a[:, None] * self.unit_b[None])
+        side[:, label, :, label] += met.transpose(2, 1, 0)
+        side = side.reshape(c2, k, c1 * k)
         self.block_a, self.block_b = block_a, block_b
         # The inverse of a Cholesky factor, not of B, keeps the elimination stable.
         self.root = np.linalg.inv(np.linalg.cholesky(block_b + ridge * np.eye(k)))
-        side = cross.transpose(1, 3, 0, 2).reshape(c2, k, c1 * k)
         self.side = side.reshape(c2 * k, c1 * k)
         self.seen = (self.root @ side).reshape(c2 * k, c1 * k)
-        reduced = -(self.seen.T @ self.seen)
+        reduced = self.seen.T @ self.seen
+        np.negative(reduced, out=reduced)
         view = reduced.reshape(c1, k, c1, k)
         row = np.arange(c1)
         view[row, :, row, :] += block_a
         # Moving a(., y) up and b(., y) down by as much changes nothing: held at zero.
         level = np.where(point.first > 0, self.unit_a, 0.0)
-        level /= np.linalg.norm(level, axis=0)
-        for y in label:
-            view[:, y, :, y] += np.outer(level[:, y], level[:, y])
+        level = (level / np.linalg.norm(level, axis=0)).T
+        view[:, label, :, label] += level[:, :, None] * level[:, None]
         reduced.flat[:: c1 * k + 1] += ridge
         self.factor = cho_factor(reduced, overwrite_a=True, check_finite=False)
 
-    def solve(self, product: Table) -> tuple[Table, Table, Table, Table]:
+    def solve(self, product: Table, exactly: bool) -> tuple[Table, Table, Table, Table]:
         """Steps of a, b, mass and slack after which mass times slack is ``product``."""
         point, slack = self.point, self.point.slack
         above = np.where(point.live, point.g + slack, 0.0)
@@ -148,11 +153,13 @@ class _System:
         right_a = (point.first - aim.sum(1)) / self.unit_a
         right_b = (point.second - aim.sum(0)) / self.unit_b
         da, db = self._eliminated(right_a, right_b)
-        # Once more with what rounding and the ridge have left.
-        left_a = right_a - _times(self.block_a, da) - (self.side.T @ db.ravel()).reshape(da.shape)
-        left_b = right_b - _times(self.block_b, db) - (self.side @ da.ravel()).reshape(db.shape)
-        more_a, more_b = self._eliminated(left_a, left_b)
-        da, db = (da + more_a) / self.unit_a, (db + more_b) / self.unit_b
+        if exactly:  # once more with what rounding and the ridge have left
+            there, back = self.side @ da.ravel(), self.side.T @ db.ravel()
+            left_a = right_a - _times(self.block_a, da) - back.reshape(da.shape)
+            left_b = right_b - _times(self.block_b, db) - there.reshape(db.shape)
+            more_a, more_b = self._eliminated(left_a, left_b)
+            da, db = da + more_a, db + more_b
+        da, db = da / self.unit_a, db / self.unit_b
         rise = (point.ratio * (da[:, None] + db[None])).sum(2)
         return da, db, wanted - point.mass + point.mass / slack * rise, -rise - above
 
@@ -166,15 +173,6 @@ class _System:
 
 def _times(blocks: Table, vectors: Table) -> Table:
     return (blocks @ vectors[..., None])[..., 0]
-
-
-def _curvature(point: Point) -> Table:
-    """``(C1, C2, K, K)``: how (x1, y) and (x2, y') meet, mass diag(r) + mass (1/slack - 1) r r'."""
-    r, mass = point.ratio, point.mass
-    found = ((mass / point.slack - mass)[..., None] * r)[..., None] * r[:, :, None, :]
-    label = np.arange(r.shape[2])
-    found[..., label, label] += mass[..., None] * r
-    return found
 
 
 def _room(x: Table, dx: Table) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from mmfuse.robustness.interactions.information import Table
 from mmfuse.robustness.interactions.interior import Point, log_sum, path
 
 _ROUNDS = 300
+# How far a step may go, tried in turn: quickly, then with care where shares differ by many orders.
+_FAR = (6.0, 3.0, 1.5)
 _BITS = 1 / np.log(2)
 # A margin's cells below it count as zero: each is worth less than 4e-11 bits.
 _TRACE = 1e-12
@@ -60,7 +63,9 @@ def least_informative(first: Table, second: Table, tolerance: float = 1e-7) -> L
     first, second = _without_traces(first, second)
     x1, x2, y = first.any(1), second.any(1), first.any(0)
     best = np.inf
-    for rounds, point in enumerate(path(first[np.ix_(x1, y)], second[np.ix_(x2, y)], _ROUNDS)):
+    margins = first[np.ix_(x1, y)], second[np.ix_(x2, y)]
+    points = chain.from_iterable(path(*margins, _ROUNDS, far) for far in _FAR)
+    for rounds, point in enumerate(points):
         if not point.slackness * _BITS < tolerance:
             continue
         coupling, a, b = _feasible(point)
@@ -94,7 +99,7 @@ def _feasible(point: Point) -> tuple[Table, Table, Table]:
     """A coupling that has the margins, and multipliers with g <= 0, both next to the point."""
     first, second = point.first, point.second
     q = point.mass[..., None] * point.ratio
-    for _ in range(8):
+    for _ in range(4):
         q = q * _over(first, q.sum(1))[:, None]
         q = q * _over(second, q.sum(0))[None]
     # What scaling leaves of x1's margin is spread over x2, and so much of the coupling that is
