@@ -29,7 +29,7 @@ from mmfuse.recommend import CatalogueInteractions, RecommendationData
 SEED = 100
 HERE = Path(__file__).parent
 ENDED = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-RATE = "optimizer.init_args.lr"
+RATE, RATES = "optimizer.init_args.lr", [3e-4, 3e-2]
 ADAM = {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3, "fused": True}}
 
 
@@ -62,8 +62,8 @@ def rounded(value: Any) -> Any:
 
 def drawn(trial: optuna.Trial, space: dict[str, list[Any]]) -> dict[str, Any]:
     """A setting to try, as values at paths."""
-    values: dict[str, Any] = {RATE: trial.suggest_float(RATE, 3e-4, 3e-2, log=True)}
-    for path, choices in space.items():
+    values: dict[str, Any] = {}
+    for path, choices in ({RATE: RATES} | space).items():
         if len(choices) == 2:
             values[path] = trial.suggest_float(path, *choices, log=True)
         else:
@@ -97,7 +97,7 @@ def tuned(name: str, data: str, given: argparse.Namespace) -> None:
         load_if_exists=True,
     )
     if not study.trials:
-        study.enqueue_trial(standing(content, [RATE, *space]))
+        study.enqueue_trial(standing(content, list({RATE: RATES} | space)))
     pairs = RecommendationData(CatalogueInteractions(data), seed=SEED)
 
     def setting(values: dict[str, Any]) -> dict[str, Any]:
