@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -84,6 +85,17 @@ class Towers(nn.Module):
     def preprocess(self) -> dict[str, Callable[[Any], RawInput]]:
         """Each encoder's preprocessing, which runs in the data workers."""
         return {m: cast(Encoder, e).preprocess for m, e in self.encoders.items()}
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, everything is in eval mode; after, each part is in the mode it was in."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Runs each encoder on the rows that have its modality, and on no other.

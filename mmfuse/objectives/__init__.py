@@ -1,10 +1,12 @@
 """Objectives: everything that is added to the training loss."""
 
 from mmfuse.objectives.a2d import A2D
+from mmfuse.objectives.adversarial import AdversarialLoss
 from mmfuse.objectives.base import Objective
 from mmfuse.objectives.change_alignment import ChangeAlignmentLoss
 from mmfuse.objectives.clip import CLIPLoss
 from mmfuse.objectives.crmt import CRMTMargin
+from mmfuse.objectives.crmt_mix import CRMTMixMargin
 from mmfuse.objectives.cyclip import CyCLIPLoss
 from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
@@ -16,8 +18,10 @@ from mmfuse.objectives.supervised import StateChangePenalty, SupervisedLoss, Uni
 
 __all__ = [
     "A2D",
+    "AdversarialLoss",
     "CLIPLoss",
     "CRMTMargin",
+    "CRMTMixMargin",
     "ChangeAlignmentLoss",
     "CyCLIPLoss",
     "GoalAlignmentLoss",

@@ -19,8 +19,8 @@ from mmfuse.tokens import Tokens
 if TYPE_CHECKING:
     from mmfuse.model import FusionModel, Output
 
-# What the authors add inside the logarithm: below it a margin is large enough.
-_ENOUGH = 1e-5
+#: What the authors add inside the logarithm: below it a margin is large enough.
+ENOUGH = 1e-5
 
 
 class CRMTMargin(Objective):
@@ -98,7 +98,7 @@ def margin_terms(scores: Tensor, label: Tensor, present: Tensor) -> Tensor:
     gap = scores - scores.gather(2, place)
     is_own = torch.zeros_like(gap, dtype=torch.bool).scatter(2, place, True)
     gap = gap.masked_fill(is_own | ~present.unsqueeze(-1), -torch.inf).flatten(1)
-    enough = gap.new_full((len(gap), 1), math.log(_ENOUGH))
+    enough = gap.new_full((len(gap), 1), math.log(ENOUGH))
     return torch.cat([gap, enough], dim=1).logsumexp(dim=1)
 
 

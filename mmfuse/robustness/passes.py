@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,9 @@ from mmfuse.robustness.conditions import Condition
 from mmfuse.tokens import Tokens
 
 Facts = RowFacts | Callable[[Batch], RowFacts]
+
+#: Inside ``evaluating(model)`` a model is in eval mode; after, each part is in the mode it was in.
+evaluating = FusionModel.evaluating
 
 # What one call of the fusion may be given: rows (its own tensors may be far wider than its
 # input) and numbers (64 MB of float32).
@@ -84,19 +86,6 @@ def predict_under(
     if not parts:
         raise DataError("There are no rows to evaluate: the loader gave no batch.")
     return _joined(parts)
-
-
-@contextmanager
-def evaluating(model: FusionModel) -> Iterator[None]:
-    """Eval mode within; each module's own mode after it."""
-    """Inside, the model is in eval mode; after, each of its parts is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _finder(facts: RowFacts) -> Callable[[Batch], RowFacts]:
