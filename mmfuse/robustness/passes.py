@@ -13,7 +13,7 @@ from torch import Tensor
 from mmfuse.batch import Batch
 from mmfuse.errors import DataError
 from mmfuse.missing import RowFacts
-from mmfuse.model import FusionModel
+from mmfuse.model import FusionModel, Towers
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.robustness.conditions import Condition
 from mmfuse.tokens import Tokens
@@ -21,7 +21,7 @@ from mmfuse.tokens import Tokens
 Facts = RowFacts | Callable[[Batch], RowFacts]
 
 #: Inside ``evaluating(model)`` a model is in eval mode; after, each part is in the mode it was in.
-evaluating = FusionModel.evaluating
+evaluating = Towers.evaluating
 
 # What one call of the fusion may be given: rows (its own tensors may be far wider than its
 # input) and numbers (64 MB of float32).

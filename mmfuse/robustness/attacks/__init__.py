@@ -13,8 +13,10 @@ from mmfuse.robustness.attacks.curve_result import AttackCurves
 from mmfuse.robustness.attacks.curves import attack_curves
 from mmfuse.robustness.attacks.one_step import FGM, Noise
 from mmfuse.robustness.attacks.pgd import PGD
+from mmfuse.robustness.attacks.set_guided import SetGuidedAttack
 from mmfuse.robustness.attacks.strike import Struck, strike
 from mmfuse.robustness.attacks.threat import Threat
+from mmfuse.robustness.attacks.transfer import transfer_table
 
 __all__ = [
     "FGM",
@@ -23,8 +25,10 @@ __all__ = [
     "AttackCurves",
     "AutoPGD",
     "Noise",
+    "SetGuidedAttack",
     "Struck",
     "Threat",
     "attack_curves",
     "strike",
+    "transfer_table",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmfuse.missing.hashing import uniform
-from mmfuse.robustness.attacks.surface import Moves, Surface
+from mmfuse.robustness.attacks.surface import Movable, Moves
 from mmfuse.robustness.attacks.threat import Threat
 
 
@@ -26,7 +26,7 @@ class Ball:
         eps: ``(B,)`` each row's budget.
     """
 
-    surface: Surface
+    surface: Movable
     threat: Threat
     eps: Tensor
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmfuse.batch import Batch, RawInput
 from mmfuse.errors import ConfigError
-from mmfuse.model import FusionModel
+from mmfuse.model import FusionModel, Towers
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.robustness.attacks.ball import Ball
 from mmfuse.robustness.attacks.base import Attack
@@ -58,7 +58,7 @@ class Struck:
         """
         if self.on != "inputs":
             raise ConfigError("An attack on tokens has no inputs to show. Attack on='inputs'.")
-        moved = {m: _added(self.batch.inputs[m], v[budget]) for m, v in self.moves.items()}
+        moved = {m: added(self.batch.inputs[m], v[budget]) for m, v in self.moves.items()}
         return replace(self.batch, inputs={**self.batch.inputs, **moved})
 
 
@@ -152,7 +152,7 @@ def struck(
 
 
 @contextmanager
-def attackable(model: FusionModel) -> Iterator[None]:
+def attackable(model: Towers) -> Iterator[None]:
     """Inside, the model is in eval mode and gradients pass through recurrent layers on a GPU."""
     # cuDNN refuses to differentiate recurrent layers in eval mode.
     is_recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
@@ -184,7 +184,7 @@ def _dtype(surface: Surface) -> torch.dtype:
     return next((v.dtype for v in first.values()), torch.float32)
 
 
-def _added(x: RawInput, moves: Tensor) -> RawInput:
+def added(x: RawInput, moves: Tensor) -> RawInput:
     """Inputs with something added; where nothing is, the very same bits."""
     if isinstance(x, Tokens):
         return Tokens(torch.where(moves != 0, x.values + moves, x.values), x.mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Protocol, Self, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmfuse.batch import Batch, RawInput
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
-from mmfuse.model import FusionModel
+from mmfuse.model import FusionModel, Towers
 from mmfuse.robustness.attacks.threat import Threat
 from mmfuse.standardise import Standardise
 from mmfuse.tokens import Tokens
@@ -89,6 +89,26 @@ class InputPart(Part):
         return replace(super().rows(index), present=self.present[index])
 
 
+class Movable(Protocol):
+    """Rows some of whose modalities are moved."""
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """The modalities that are moved and that some row has."""
+
+    @property
+    def index(self) -> Tensor:
+        """``(B,)`` row numbers in the data set."""
+
+
+@dataclass(frozen=True)
+class PartsAlone:
+    """Parts of a model without a fusion; fields as in ``Movable``."""
+
+    parts: Mapping[str, Part]
+    index: Tensor
+
+
 @dataclass(frozen=True)
 class Surface:
     """A model's scores of some rows as a function of what is added to some of their modalities.
@@ -117,12 +137,7 @@ class Surface:
         tokens = dict(self.fixed)
         for m, part in self.parts.items():
             tokens[m] = part.tokens(part.values + moves[m])
-            if moves[m].requires_grad and not tokens[m].values.requires_grad:
-                encoder = type(self.model.encoders[m]).__name__
-                raise ConfigError(
-                    f"Modality {m!r}: {encoder} passes no gradient on to its input, so that no "
-                    "attack can follow it. Attack its tokens (on='tokens'), or other modalities."
-                )
+            require_gradient(self.model, m, moves[m], tokens[m])
         output = self.model.read(self.model.fuse(tokens, self.present), self.present)
         return self.model.spec.targets[self.target].class_scores(output.logits[self.target])
 
@@ -161,8 +176,22 @@ def surface_of(model: FusionModel, batch: Batch, threat: Threat, target: str) ->
             return Surface(model, target, present, parts, fixed, batch.index)
         others = {m: x for m, x in batch.inputs.items() if m not in here}
         fixed = model.encode(replace(batch, inputs=others))
-        moved = {m: _input_part(model, m, batch, present, threat) for m in here}
+        moved = {m: input_part(model, m, batch, present, threat) for m in here}
     return Surface(model, target, present, moved, fixed, batch.index)
+
+
+def require_gradient(model: Towers, modality: str, moves: Tensor, tokens: Tokens) -> None:
+    """Refuses an encoder that does not say how its result follows from what was moved.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if moves.requires_grad and not tokens.values.requires_grad:
+        encoder = type(model.encoders[modality]).__name__
+        raise ConfigError(
+            f"Modality {modality!r}: {encoder} passes no gradient on to its input, so that no "
+            "attack can follow it. Attack its tokens (on='tokens'), or other modalities."
+        )
 
 
 def _token_part(tokens: Tokens) -> Part:
@@ -170,9 +199,14 @@ def _token_part(tokens: Tokens) -> Part:
     return TokenPart(tokens.values, free, tokens.mask, None, None)
 
 
-def _input_part(
-    model: FusionModel, modality: str, batch: Batch, present: Tensor, threat: Threat
-) -> Part:
+def input_part(
+    model: Towers, modality: str, batch: Batch, present: Tensor, threat: Threat
+) -> InputPart:
+    """The input of one modality as an attack may move it; ``present`` (B, M) in model order.
+
+    Raises:
+        ConfigError: an input of whole numbers, which cannot be moved.
+    """
     raw = batch.inputs[modality]
     values, mask = (raw.values, raw.mask) if isinstance(raw, Tokens) else (raw, None)
     if not values.is_floating_point():
@@ -197,7 +231,7 @@ def _input_part(
 
 
 def _room(
-    model: FusionModel, modality: str, values: Tensor, threat: Threat
+    model: Towers, modality: str, values: Tensor, threat: Threat
 ) -> tuple[Tensor | None, Tensor | None]:
     """What may be added before a value leaves the valid range."""
     if modality not in threat.valid:
@@ -209,7 +243,7 @@ def _room(
     return (low - values).clamp(max=0), (high - values).clamp(min=0)
 
 
-def in_raw_units(model: FusionModel, modality: str, moves: Tensor) -> Tensor:
+def in_raw_units(model: Towers, modality: str, moves: Tensor) -> Tensor:
     """What was added to an input as the encoder reads it, in units of the raw input."""
     if modality not in model.standardise:
         return moves
