@@ -56,7 +56,8 @@ def measured(
         lines = result.table[result.table["metric"] == "recall_at_20"]
         found.append(lines[lines["slice"].isin(SLICES)])
     about = ["condition", "family", "rate", "fill", "slice"]
-    return pd.concat(found).groupby(about, sort=False)["value"].mean().reset_index()
+    groups = pd.concat(found).groupby(about, sort=False, dropna=False)  # a subset has no rate
+    return groups["value"].mean().reset_index()
 
 
 def table(scores: pd.DataFrame) -> str:
@@ -67,6 +68,8 @@ def table(scores: pd.DataFrame) -> str:
     parts = []
     for slice, told in SLICES.items():
         here = scores[scores["slice"] == slice]
+        if not len(here):
+            continue
         highest = here.groupby(["model", "fill", "condition"])["value"].mean().max()
         if highest < HARDLY:
             parts.append(f"## {told}\n\nAt most {highest:.4f} under any condition.")
@@ -84,19 +87,20 @@ def curves(scores: pd.DataFrame) -> Figure:
     of cold items among themselves.
     """
     own = scores[scores["family"].isin(["mcar", "complete"])]
-    presets, slices = list(dict.fromkeys(own["preset"])), ["all", "cold_alone"]
-    figure = Figure(figsize=(5 * len(presets), 6.4), layout="constrained")
-    axes = figure.subplots(2, len(presets), sharex=True, sharey="row", squeeze=False)
+    presets = list(dict.fromkeys(own["preset"]))
+    slices = [s for s in ("all", "cold_alone") if (own["slice"] == s).any()]
+    figure = Figure(figsize=(5 * len(presets), 3.4 * len(slices)), layout="constrained")
+    axes = figure.subplots(len(slices), len(presets), sharex=True, sharey="row", squeeze=False)
     for row, slice in zip(axes, slices, strict=True):
         for axis, name in zip(row, presets, strict=True):
             _panel(axis, own[(own["preset"] == name) & (own["slice"] == slice)])
             axis.spines[["top", "right"]].set_visible(False)
-            axis.set_ylim(bottom=0)
+        row[0].set_ylim(bottom=0)
         row[0].set_ylabel(f"Recall at 20, {'all' if slice == 'all' else 'cold, alone'}")
     for axis, name in zip(axes[0], presets, strict=True):
         axis.set_title(name)
         axis.legend(fontsize=7, frameon=False, loc="lower left")
-    for axis in axes[1]:
+    for axis in axes[-1]:
         axis.set_xlabel("share of modalities missing at random")
     return figure
 
