@@ -3,14 +3,19 @@
 from mmfuse.robustness.interactions.bounds import SynergyBounds, synergy_bounds
 from mmfuse.robustness.interactions.discrete import DiscretisedPID, cluster_sweep, discretised_pid
 from mmfuse.robustness.interactions.exact import PID, pid, pointwise
+from mmfuse.robustness.interactions.neural import NeuralSettings, neural_pid
+from mmfuse.robustness.interactions.planted import planted
 
 __all__ = [
     "PID",
     "DiscretisedPID",
+    "NeuralSettings",
     "SynergyBounds",
     "cluster_sweep",
     "discretised_pid",
+    "neural_pid",
     "pid",
+    "planted",
     "pointwise",
     "synergy_bounds",
 ]
