@@ -1,7 +1,7 @@
 """Runs benchmarks, and writes what they print to RESULTS.md beside this file.
 
 The one beside fusilli needs the Python of another environment; see beside_fusilli.py. It runs when
-FUSILLI_PYTHON names one, and the one beside Cornac where that is installed.
+FUSILLI_PYTHON names one, and those beside Cornac and cvxpy where these are installed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ SCRIPTS = (
     "recommend_growth.py",
     "recommend_processes.py",
 )
-#: Of the sections, with those that run only beside something else.
-ORDER = (*SCRIPTS, "recommend_cornac.py", "beside_fusilli.py")
+#: Those that run only beside a package that the project does without.
+BESIDE = {"recommend_cornac.py": "cornac", "pid.py": "cvxpy"}
+#: Of the sections.
+ORDER = (*SCRIPTS, *BESIDE, "beside_fusilli.py")
 HEAD = """# Benchmarks
 
 Printed by `make bench`, or one by one by `python benchmarks/run.py SCRIPT`. Each compares two sides
@@ -73,8 +75,9 @@ def main() -> None:
     options: dict[str, list[str]] = {script: [] for script in SCRIPTS}
     if python := os.environ.get("FUSILLI_PYTHON"):
         options["beside_fusilli.py"] = ["--python", python]
-    if importlib.util.find_spec("cornac") is not None:
-        options["recommend_cornac.py"] = []
+    for script, package in BESIDE.items():
+        if importlib.util.find_spec(package) is not None:
+            options[script] = []
     if unknown := [script for script in named if script not in options]:
         parser.error(f"there is no {unknown[0]}, or it lacks what it runs beside")
     results = HERE / "RESULTS.md"
