@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmfuse.errors import DataError, MissingFileError
-from mmfuse.files import replacing
+from mmfuse.errors import DataError
+from mmfuse.robustness.saved import load_tables, save_tables
 
 FORMAT = 1
 
@@ -112,14 +110,7 @@ class RobustnessResult:
         Raises:
             OutputError: the folder cannot be written.
         """
-        folder = Path(folder)
-        with ExitStack() as stack:
-            for name in COLUMNS:
-                part = stack.enter_context(replacing(folder / f"{name}.parquet"))
-                getattr(self, name).to_parquet(part)
-            part = stack.enter_context(replacing(folder / "meta.json"))
-            part.write_text(json.dumps(self.meta, indent=2) + "\n")
-        return folder
+        return save_tables(folder, {n: getattr(self, n) for n in COLUMNS}, self.meta)
 
     @classmethod
     def load(cls, folder: str | Path) -> RobustnessResult:
@@ -129,18 +120,9 @@ class RobustnessResult:
             MissingFileError: the folder lacks a file of the result.
             DataError: a file is corrupt, or a later mmfuse wrote it.
         """
-        folder = Path(folder)
-        for file in (*(f"{name}.parquet" for name in COLUMNS), "meta.json"):
-            if not (folder / file).is_file():
-                raise MissingFileError(
-                    f"There is no robustness result in {folder}: {file} is missing. Give the "
-                    "folder that RobustnessResult.save wrote."
-                )
-        try:
-            meta = json.loads((folder / "meta.json").read_text())
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in COLUMNS}
-        except (ValueError, OSError) as error:
-            raise DataError(f"The robustness result in {folder} is corrupt: {error}.") from error
+        tables, meta = load_tables(
+            folder, tuple(COLUMNS), "robustness result", "RobustnessResult.save"
+        )
         if meta.get("format", 0) > FORMAT:
             raise DataError(
                 f"The robustness result in {folder} has format {meta['format']}, this mmfuse "

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmfuse.errors import MissingFileError
-from mmfuse.files import replacing
 from mmfuse.robustness.metrics import mean_score
+from mmfuse.robustness.saved import load_tables, save_tables
 
 Bools = NDArray[np.bool_]
 
@@ -119,14 +116,7 @@ class AttackCurves:
         Raises:
             OutputError: the folder cannot be written.
         """
-        folder = Path(folder)
-        with ExitStack() as stack:
-            for name in TABLES:
-                part = stack.enter_context(replacing(folder / f"{name}.parquet"))
-                getattr(self, name).to_parquet(part)
-            part = stack.enter_context(replacing(folder / "meta.json"))
-            part.write_text(json.dumps(self.meta, indent=2) + "\n")
-        return folder
+        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, self.meta)
 
     @classmethod
     def load(cls, folder: str | Path) -> AttackCurves:
@@ -134,16 +124,10 @@ class AttackCurves:
 
         Raises:
             MissingFileError: the folder lacks a file of it.
+            DataError: a file is corrupt.
         """
-        folder = Path(folder)
-        for file in (*(f"{name}.parquet" for name in TABLES), "meta.json"):
-            if not (folder / file).is_file():
-                raise MissingFileError(
-                    f"There are no attack curves in {folder}: {file} is missing. Give the folder "
-                    "that AttackCurves.save wrote."
-                )
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-        return cls(**tables, meta=json.loads((folder / "meta.json").read_text()))
+        tables, meta = load_tables(folder, TABLES, "attack result", "AttackCurves.save")
+        return cls(**tables, meta=meta)
 
 
 def tabled(runs: Sequence[Run], bootstrap: int, seed: int) -> tuple[pd.DataFrame, dict[Any, Bools]]:

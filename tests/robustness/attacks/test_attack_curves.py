@@ -147,6 +147,9 @@ def test_curves_survive_a_folder(tmp_path):
     assert again.meta == found.meta
     with pytest.raises(MissingFileError, match=r"table\.parquet is missing"):
         AttackCurves.load(tmp_path)
+    (tmp_path / "attacks" / "rows.parquet").write_bytes(b"half of one")
+    with pytest.raises(DataError, match=r"attack result in .* is corrupt"):
+        AttackCurves.load(tmp_path / "attacks")
 
 
 def test_mistakes_are_refused_in_words():
