@@ -24,6 +24,8 @@ class Facts:
         columns: the modalities' readers.
         targets: the targets; the first one gives the group.
         train: the training rows, by which quantiles are taken.
+        cluster: each row's group as the source names it, -1 where unknown; None where it names
+            none.
     """
 
     def __init__(
@@ -32,9 +34,11 @@ class Facts:
         columns: Mapping[str, Column],
         targets: Mapping[str, Tensor],
         train: Tensor,
+        cluster: np.ndarray | None = None,
     ) -> None:
         self.modalities = tuple(spec.modalities)
         self._spec, self._columns, self._train = spec, columns, train.numpy()
+        self.cluster = None if cluster is None else torch.from_numpy(cluster).long()
         rows = len(next(iter(columns.values())))
         self.group = torch.full((rows,), -1)
         for name, target in list(spec.targets.items())[:1]:
@@ -56,7 +60,8 @@ class Facts:
 
     def of(self, rows: Tensor, present: Tensor) -> RowFacts:
         """The facts of some rows."""
-        return RowFacts(self.modalities, rows, present, self.group[rows], self.value[rows])
+        cluster = None if self.cluster is None else self.cluster[rows]
+        return RowFacts(self.modalities, rows, present, self.group[rows], self.value[rows], cluster)
 
 
 def groups(spec: TargetSpec, target: Tensor, train: Tensor) -> Tensor:

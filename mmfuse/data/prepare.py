@@ -117,7 +117,7 @@ def prepare(
     for m, s in spec.modalities.items():
         _finish(columns[m], source.modalities[m], s, options)
     tensors = {name: torch.from_numpy(np.sort(rows)) for name, rows in parts.items()}
-    facts = Facts(spec, columns, targets, tensors["train"])
+    facts = Facts(spec, columns, targets, tensors["train"], source.groups)
     return Ready(spec, columns, targets, facts, tensors, dropped)
 
 

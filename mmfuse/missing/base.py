@@ -26,6 +26,8 @@ class RowFacts:
         value: ``(B, M)`` float in [0, 1], the training quantile of each modality's own
             value (the mean of its standardised numbers; a text's length; a file's size); 0.5
             where absent.
+        cluster: ``(B,)`` long, the site, user or speaker of each row (the data's ``groups``), -1
+            where unknown; None where the data names none.
     """
 
     modalities: tuple[str, ...]
@@ -33,6 +35,7 @@ class RowFacts:
     present: Tensor
     group: Tensor
     value: Tensor
+    cluster: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -45,6 +48,7 @@ class RowFacts:
             self.present[index],
             self.group[index],
             self.value[index],
+            None if self.cluster is None else self.cluster[index],
         )
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from mmfuse.missing.base import Missingness, RowFacts
-from mmfuse.missing.drop import checked_rate, columns, drop
-from mmfuse.missing.logistic import logistic
+from mmfuse.missing.drop import checked_rate, columns, drop, require_some
+from mmfuse.missing.logistic import expected_share, logistic, solve
 
 
 class LabelMNAR(Missingness):
@@ -76,8 +76,8 @@ class ValueMNAR(Missingness):
 
         P(m is lost | x, y) = sigmoid(a + slope (q_m - 1/2))
 
-    where q_m is the modality's own training quantile and a makes the mean ``rate`` for q_m
-    uniform on [0, 1].
+    where q_m is the modality's own training quantile. Unless given, the intercept a makes the
+    mean ``rate`` for q_m uniform on [0, 1]; ``calibrated`` finds the a for rows at hand.
 
     Args:
         rate: mean probability with which a modality goes.
@@ -85,6 +85,7 @@ class ValueMNAR(Missingness):
         modalities: which can be lost; None for all.
         seed: of the draws.
         keep_one: a row never loses the last modality that it had.
+        intercept: a itself, as ``calibrated`` finds it; None for uniform quantiles.
 
     Raises:
         ConfigError: a rate outside [0, 1].
@@ -101,18 +102,53 @@ class ValueMNAR(Missingness):
         modalities: list[str] | None = None,
         seed: int = 0,
         keep_one: bool = True,
+        intercept: float | None = None,
     ) -> None:
         self.rate, self.slope = checked_rate(rate), float(slope)
         self.modalities, self.seed, self.keep_one = modalities, seed, keep_one
+        self.intercept = intercept
 
     def keep(self, facts: RowFacts, epoch: int = 0) -> Tensor:
         """``(B, M)`` bool, False where the modality is taken away."""
-        curve = logistic(facts.value.double(), self.rate, self.slope)
+        return drop(facts, self._probability(facts, self.intercept), self.seed, self.keep_one)
+
+    def flipped(self) -> ValueMNAR:
+        """The same mechanism with small values lost instead of large ones, at the same rate.
+
+        A calibrated one's has to be calibrated anew.
+        """
+        return ValueMNAR(self.rate, -self.slope, self.modalities, self.seed, self.keep_one)
+
+    def calibrated(self, facts: RowFacts) -> ValueMNAR:
+        """The same mechanism, taking ``rate`` of these rows' modalities on average.
+
+        As ``MAR.calibrated``.
+
+        Args:
+            facts: the rows, such as ``data.facts("train")``.
+
+        Raises:
+            ConfigError: rows that keep one modality cannot lose so much.
+            DataError: no row has a modality that could be lost.
+            UnknownModalityError: a modality that the data lacks.
+        """
+        if self.rate in (0, 1):
+            return self
+        at_risk = torch.zeros_like(facts.present)
+        chosen = columns(self.modalities, facts, "ValueMNAR")
+        at_risk[:, chosen] = facts.present[:, chosen]
+        require_some(at_risk, "ValueMNAR")
+
+        def share(a: float) -> float:
+            probability = self._probability(facts, a)
+            return expected_share(probability, facts.present, at_risk, self.keep_one)
+
+        found = solve(self.rate, share, self.slope)
+        return ValueMNAR(self.rate, self.slope, self.modalities, self.seed, self.keep_one, found)
+
+    def _probability(self, facts: RowFacts, constant: float | None) -> Tensor:
+        curve = logistic(facts.value.double(), self.rate, self.slope, constant)
         probability = torch.zeros_like(curve)
         chosen = columns(self.modalities, facts, "ValueMNAR")
         probability[:, chosen] = curve[:, chosen]
-        return drop(facts, probability, self.seed, self.keep_one)
-
-    def flipped(self) -> ValueMNAR:
-        """The same mechanism with small values lost instead of large ones, at the same rate."""
-        return ValueMNAR(self.rate, -self.slope, self.modalities, self.seed, self.keep_one)
+        return probability

@@ -115,6 +115,7 @@ def _aligned(facts: RowFacts, model: FusionModel, batch: Batch) -> RowFacts:
         model.present(batch).cpu(),
         facts.group.cpu(),
         torch.stack(value, dim=1).cpu(),
+        None if facts.cluster is None else facts.cluster.cpu(),
     )
 
 

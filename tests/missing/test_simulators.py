@@ -17,10 +17,14 @@ from mmfuse.errors import ConfigError, UnknownModalityError
 from mmfuse.missing import (
     MAR,
     MCAR,
+    BlockMCAR,
+    Bursts,
+    ClusterMCAR,
     FixedPattern,
     LabelMNAR,
     Missingness,
     ModalityDropout,
+    OneLost,
     RowFacts,
     ValueMNAR,
 )
@@ -40,6 +44,7 @@ def make_facts(rows: int = 20_000, natural: float = 1.0, seed: int = 0) -> RowFa
         present,
         torch.randint(0, 4, (rows,), generator=generator),
         torch.where(present, value, 0.5),
+        torch.randint(-1, rows // 10, (rows,), generator=generator),
     )
 
 
@@ -49,7 +54,12 @@ EVERY = [
     MCAR({"image": 0.9, "text": 0.2}, keep_one=False),
     MAR(0.5, "sound", seed=1),
     LabelMNAR(0.8, 0.1, groups=[2, 3], modalities=["image", "text"]),
+    MAR(0.5, {"sound": 2.0, "text": -1.0}, intercept=0.3),
     ValueMNAR(0.3, seed=2),
+    OneLost(0.7, {"image": 3.0, "text": 1.0}, seed=1),
+    BlockMCAR(0.4, [["image", "text"]], correlation=0.6, seed=2),
+    ClusterMCAR({"image": 0.5, "sound": 0.8}),
+    Bursts(0.4, length=7, seed=3),
     FixedPattern(["text"]),
     ModalityDropout(0.5),
 ]
@@ -80,12 +90,11 @@ def test_a_mask_depends_on_the_seed_and_the_row_alone(simulator):
 @pytest.mark.parametrize("simulator", EVERY, ids=name_of)
 def test_a_mask_does_not_depend_on_the_order_of_modalities(simulator):
     order = [2, 0, 1]
-    turned = RowFacts(
-        tuple(MODALITIES[i] for i in order),
-        FACTS.index,
-        FACTS.present[:, order],
-        FACTS.group,
-        FACTS.value[:, order],
+    turned = replace(
+        FACTS,
+        modalities=tuple(MODALITIES[i] for i in order),
+        present=FACTS.present[:, order],
+        value=FACTS.value[:, order],
     )
     assert torch.equal(simulator.keep(turned), simulator.keep(FACTS)[:, order])
 
@@ -153,6 +162,10 @@ def test_a_row_never_loses_its_last_modality(rate, slope, natural, seed):
         MAR(rate, "text", slope=slope, seed=seed),
         LabelMNAR(rate, 1 - rate, groups=[0, 1], seed=seed),
         ValueMNAR(rate, slope=slope, seed=seed),
+        OneLost(rate, seed=seed),
+        BlockMCAR(rate, correlation=natural, seed=seed),
+        ClusterMCAR(rate, seed=seed),
+        Bursts(min(rate, 0.99), length=100, seed=seed),
         ModalityDropout(rate, seed=seed),
     ]
     for simulator in simulators:
@@ -266,6 +279,11 @@ def test_a_rate_that_is_no_probability_is_refused(rate):
         lambda: LabelMNAR(rate),
         lambda: LabelMNAR(0.5, rate),
         lambda: ValueMNAR(rate),
+        lambda: OneLost(rate),
+        lambda: BlockMCAR(rate),
+        lambda: BlockMCAR(0.5, correlation=rate),
+        lambda: ClusterMCAR(rate),
+        lambda: Bursts(rate),
         lambda: ModalityDropout(rate),
     ):
         with pytest.raises(ConfigError, match="between 0 and 1"):
@@ -278,7 +296,12 @@ def test_a_rate_that_is_no_probability_is_refused(rate):
         MCAR({"smell": 0.5}),
         MAR(0.5, "smell"),
         LabelMNAR(modalities=["smell"]),
+        MAR(0.5, {"smell": 1.0, "image": 1.0}),
         ValueMNAR(0.5, modalities=["smell"]),
+        OneLost(0.5, {"smell": 1.0}),
+        BlockMCAR(0.5, [["smell"]]),
+        ClusterMCAR({"smell": 0.5}),
+        Bursts(0.5, modalities=["smell"]),
         FixedPattern(["smell"]),
         ModalityDropout({"smell": 0.5}),
     ],
