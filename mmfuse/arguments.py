@@ -26,6 +26,7 @@ _BASES = {
 }
 #: Imported after a mistake alone, as parts of recommenders take their time.
 _LATER = {
+    "distillation": ("mmfuse.distillation", "Distillation"),
     "optimizer": ("torch.optim", "Optimizer"),
     "source": ("mmfuse.recommend.sources.base", "InteractionSource"),
     "items": ("mmfuse.data", "FusionDataModule"),

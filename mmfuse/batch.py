@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -85,6 +85,25 @@ class Batch:
     def keep(self, mask: Tensor) -> Batch:
         """The same rows with fewer modalities: present becomes ``present & mask`` (B, M)."""
         return replace(self, present=self.present & mask, present_rows=None)  # type: ignore[arg-type]
+
+    def only(self, modalities: Sequence[str]) -> Batch:
+        """The same rows for a model that reads these modalities alone, those there are of them."""
+        names = tuple(m for m in modalities if m in self.modalities)
+        given = self.inputs
+        if isinstance(given, PickedInputs):
+            kept = {m: x for m, x in given.inputs.items() if m in names}
+            inputs: Mapping[str, RawInput] = PickedInputs(kept, given.index)
+        else:
+            inputs = {m: x for m, x in given.items() if m in names}
+        columns = [self.modalities.index(m) for m in names]
+        return replace(
+            self,
+            modalities=names,
+            inputs=inputs,
+            present=self.present[:, columns],
+            present_rows={m: self.present_rows[m] for m in names},
+            problems=tuple(p for p in self.problems if p.modality in names),
+        )
 
     def rows(self, index: Tensor) -> Batch:
         """The rows that ``index`` (long or bool) selects."""
