@@ -87,3 +87,22 @@ def test_everything_moves_to_the_device(target):
 
     found = {d for f in fields(moved) for d in devices(getattr(moved, f.name))}
     assert found == {"meta"}
+
+
+@pytest.mark.parametrize("is_view", [False, True])
+def test_only_keeps_the_rows_for_a_model_of_fewer_modalities(is_view):
+    present = torch.tensor([[True, True, False], [False, True, True], [False, False, True]])
+    inputs = {m: torch.arange(6.0).reshape(3, 2) + i for i, m in enumerate("abc")}
+    problems = (Problem(0, "c", "torn"), Problem(1, "a", "empty"))
+    batch = Batch(("a", "b", "c"), inputs, present, torch.tensor([4, 5, 6]), problems=problems)
+    if is_view:
+        batch = batch.view(torch.arange(3))
+    found = batch.only(["c", "a", "z"])
+    assert found.modalities == ("c", "a")
+    assert found.present.tolist() == present[:, [2, 0]].tolist()
+    assert found.present_rows["c"].tolist() == [1, 2]
+    assert torch.equal(found.inputs["c"], inputs["c"])
+    assert set(found.inputs) == {"a", "c"}
+    assert found.problems == problems
+    assert batch.only("b").problems == ()
+    assert found.target.tolist() == [4, 5, 6]
