@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmfuse import Batch, Tokens
+from mmfuse.batch import Problem
 from mmfuse.errors import UnknownModalityError
 
 
