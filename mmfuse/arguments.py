@@ -34,6 +34,7 @@ _LATER = {
     "backbone": ("mmfuse.recommend.propagation", "Propagation"),
     "user": ("mmfuse.recommend.users", "Users"),
     "score": ("mmfuse.recommend.scores", "Score"),
+    "suites": ("mmfuse.suites", "Suite"),
 }
 #: What the model fills in where it builds encoders and a fusion.
 _FILLED_IN = ("spec", "dims")

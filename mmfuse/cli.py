@@ -23,13 +23,15 @@ Commands:
   search      find the rows of features that are nearest to a text, a file or a row
   recommend   rank items for users with a trained recommender
   bind        bring several frozen embedding spaces into one
-  robustness  report what happens when modalities are absent
+  robustness  report what happens when modalities are absent, and more
+  report      show the reports of several models side by side
   retrieve    measure how modalities in one space find each other
   compare     train several fusions over several seeds into one table
   merge       average checkpoints of one architecture, or join blocks of several modalities
   list        list known components; alone, it says of what there are lists
 
-All but search, recommend, bind and list take the same configuration; merge reads its data alone.
+All but search, recommend, bind, report and list take the same configuration; merge reads its data
+alone.
 For a command's options: mmfuse COMMAND --help
 To swap the fusion: --model.fusion=GatedFusion
 """
@@ -41,6 +43,7 @@ _APART = {
     "recommend": "mmfuse.recommend.cli",
     "bind": "mmfuse.binding.cli",
     "merge": "mmfuse.merging.cli",
+    "report": "mmfuse.robustness.report.cli",
 }
 _GO_ON = {
     "fit": "To go on, give the same command with --ckpt_path last",
@@ -53,6 +56,7 @@ _LISTS = {
     "fusion": ("mmfuse.fusion", "Fusion", "what joins modalities"),
     "objectives": ("mmfuse.objectives", "Objective", "what training may lower besides the task"),
     "missing": ("mmfuse.missing", "Missingness", "how modalities go missing, in simulation"),
+    "suites": ("mmfuse.suites", "Suite", "what a robustness study may hold besides absence"),
     "data": ("mmfuse.data", "FusionDataModule", "where rows come from"),
     "binding": ("mmfuse.binding", "BindingMethod", "what brings frozen spaces into one"),
     "interactions": (

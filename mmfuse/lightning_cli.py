@@ -102,6 +102,7 @@ def run(args: Sequence[str]) -> None:
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
     import_all()  # so that the short class names of every installed package are known
     import_names("mmfuse.recommend")
+    import_names("mmfuse.suites")
     try:
         MmfuseCLI(
             L.LightningModule,

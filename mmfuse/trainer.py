@@ -14,13 +14,14 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.missing import Missingness
 from mmfuse.recommend.data import RecommendationData
 from mmfuse.run_trainer import RunTrainer
+from mmfuse.suites.base import Suite
 from mmfuse.tasks import SupervisedTask
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mmfuse.recommend.robustness import RankingRobustness
-    from mmfuse.robustness import RobustnessResult
+    from mmfuse.robustness.findings import Findings
 
 
 class Trainer(RunTrainer):
@@ -36,11 +37,12 @@ class Trainer(RunTrainer):
         ckpt_path: str | Path | None = None,
         split: Literal["train", "val", "test"] = "test",
         out: str | Path | None = None,
+        suites: list[Suite] | None = None,
         mcar_rates: list[float] | None = None,
         bootstrap: int = 1000,
         seed: int = 0,
-    ) -> RobustnessResult | RankingRobustness:
-        """Reports what happens when modalities are absent.
+    ) -> Findings | RankingRobustness:
+        """Reports what happens when modalities are absent, and what the suites study besides.
 
         Of a recommender it is the items that lose modalities, and rankings that are measured.
 
@@ -51,6 +53,7 @@ class Trainer(RunTrainer):
                 Trainer's own, or the newest in ``default_root_dir``.
             split: the rows to evaluate.
             out: folder of the report; the run's folder by default.
+            suites: what to study besides absence: ``mmfuse list suites``.
             mcar_rates: rates of modalities missing at random; 0.1 to 0.9 by default.
             bootstrap: resamples behind each interval.
             seed: seed of the simulated absence.
@@ -65,6 +68,8 @@ class Trainer(RunTrainer):
         trained, found = getattr(model, "model", None), self._found(ckpt_path)
         device, is_shown = self.strategy.root_device, self.progress_bar_callback is not None
         if isinstance(datamodule, RecommendationData):
+            if suites:
+                raise ConfigError("Suites study models of rows; leave them out for a recommender.")
             from mmfuse.recommend.robustness.run import ranking_robustness_run
 
             ks = getattr(model, "ks", None)
@@ -81,7 +86,7 @@ class Trainer(RunTrainer):
                 device,
                 is_shown,
             )
-        from mmfuse.robustness_run import robustness_run
+        from mmfuse.suites.run import robustness_run
 
         return robustness_run(
             datamodule,
@@ -89,6 +94,7 @@ class Trainer(RunTrainer):
             trained,
             found,
             split,
+            suites or (),
             mcar_rates,
             bootstrap,
             seed,

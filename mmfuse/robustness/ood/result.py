@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
+
+from mmfuse.robustness.saved import load_tables, save_tables
 
 Shift = Literal["near", "far"]
 
 #: Name of the rows in distribution in ``OODResult.rows``.
 IN = "in"
+TABLES = ("table", "rows")
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,25 @@ class OODResult:
         wide = self.table.pivot(index=keys, columns="metric", values="value")
         lines = self.table[keys].drop_duplicates()
         return wide.loc[list(lines.itertuples(index=False, name=None)), metrics].reset_index()
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes one parquet file a table and ``meta.json``.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        accuracy = None if math.isnan(self.accuracy) else self.accuracy  # JSON has no NaN
+        meta: dict[str, Any] = {"accuracy": accuracy, "target": self.target}
+        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, meta)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> OODResult:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            MissingFileError: the folder lacks a file of it.
+            DataError: a file is corrupt.
+        """
+        tables, meta = load_tables(folder, TABLES, "result out of distribution", "OODResult.save")
+        accuracy = math.nan if meta["accuracy"] is None else meta["accuracy"]
+        return cls(**tables, accuracy=accuracy, target=meta["target"])

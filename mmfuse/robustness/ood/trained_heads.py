@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmfuse.checkpoint import read
 from mmfuse.errors import CheckpointError
@@ -27,9 +29,7 @@ def unimodal_heads(path: str | Path, model: FusionModel) -> UnimodalLoss:
             model.
     """
     content = read(path)
-    told = content["mmfuse"].get("objectives", [])
-    for place, description in enumerate(told):
-        objective = rebuild(description, base=Objective)
+    for place, objective in enumerate(_objectives(content)):
         if not isinstance(objective, UnimodalLoss):
             continue
         objective.build(model)
@@ -47,8 +47,23 @@ def unimodal_heads(path: str | Path, model: FusionModel) -> UnimodalLoss:
                 "same checkpoint."
             ) from error
         return objective.eval()
-    found = ", ".join(d["class_path"].rpartition(".")[2] for d in told) or "none"
+    found = ", ".join(type(o).__name__ for o in _objectives(content)) or "none"
     raise CheckpointError(
         f"{path} has no unimodal heads; its objectives are: {found}. Train with UnimodalLoss, A2D "
         "or NPMix among them."
     )
+
+
+def has_unimodal_heads(path: str | Path) -> bool:
+    """Whether ``unimodal_heads`` finds some in a checkpoint.
+
+    Raises:
+        MissingFileError, CheckpointError: it cannot be read.
+    """
+    return any(isinstance(o, UnimodalLoss) for o in _objectives(read(path)))
+
+
+def _objectives(content: Mapping[str, Any]) -> list[Objective]:
+    """The objectives of the training, built anew."""
+    told = content["mmfuse"].get("objectives", [])
+    return [rebuild(description, base=Objective) for description in told]

@@ -21,10 +21,15 @@ def bullets(sentences: Iterable[str]) -> str:
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """A table that scrolls inside its own box; the first cell of a line is its heading."""
+    return rich_table(header, ([text(cell) for cell in row] for row in rows))
+
+
+def rich_table(header: Sequence[object], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are HTML already; otherwise as ``table``."""
     head = "".join(f'<th scope="col">{text(cell)}</th>' for cell in header)
     lines = "".join(
-        f'<tr><th scope="row">{text(row[0])}</th>'
-        + "".join(f"<td>{text(cell)}</td>" for cell in row[1:])
+        f'<tr><th scope="row">{row[0]}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )
@@ -32,6 +37,13 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div>"
     )
+
+
+def shown(content: str, label: str) -> str:
+    """A picture at a ``data:`` address, curves, or words; nothing for nothing."""
+    if content.startswith("data:image/png;base64,"):
+        return f'<img src="{text(content)}" alt="{text(label)}">'
+    return f"<span>{text(content)}</span>" if content else ""
 
 
 def plot(figure: go.Figure, label: str) -> str:

@@ -7,7 +7,14 @@ import plotly.graph_objects as go
 
 from mmfuse.robustness.report import looks, plots
 from mmfuse.robustness.report.study import Study
-from mmfuse.robustness.report.words import change, kept_name, metric_name, number, score_of
+from mmfuse.robustness.report.words import (
+    change,
+    kept_name,
+    metric_name,
+    number,
+    score_of,
+    training_rates,
+)
 from mmfuse.survival import kaplan_meier
 from mmfuse.survival.plot import group_names
 
@@ -101,6 +108,8 @@ def mcar(study: Study, target: str) -> go.Figure | None:
             ],
             hovertemplate="%{customdata}<extra></extra>",
         )
+        for rate in training_rates(study.metas[model]):
+            figure.add_vline(x=rate, line={"color": looks.colour(i), "width": 1, "dash": "dot"})
     figure.update_layout(
         xaxis={"title": "rate of absence", "rangemode": "tozero"},
         yaxis={"title": _metric(study, target)},

@@ -26,14 +26,36 @@ function coloured(layout) {
   return found;
 }
 
-for (const box of document.querySelectorAll(".figure")) {
-  const place = box.querySelector(".plot");
-  const figure = JSON.parse(box.querySelector("script").textContent);
-  const draw = () =>
-    Plotly.react(place, figure.data.map(inked), coloured(figure.layout), {
-      responsive: true,
-      displayModeBar: false,
-    });
-  draw();
-  dark.addEventListener("change", draw);
+// Plotly is packed, as it is large, and runs once it is unpacked.
+async function unpack() {
+  const packed = document.getElementById("plotly").textContent;
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
 }
+
+function drawAll() {
+  for (const box of document.querySelectorAll(".figure")) {
+    const place = box.querySelector(".plot");
+    const figure = JSON.parse(box.querySelector("script").textContent);
+    const draw = () =>
+      Plotly.react(place, figure.data.map(inked), coloured(figure.layout), {
+        responsive: true,
+        displayModeBar: false,
+      });
+    draw();
+    dark.addEventListener("change", draw);
+  }
+  for (const folded of document.querySelectorAll("details")) {
+    folded.addEventListener("toggle", () => dispatchEvent(new Event("resize")));
+  }
+}
+
+// What is folded is printed too.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});
+
+unpack().then(drawAll);

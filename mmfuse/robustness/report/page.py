@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+from base64 import b64encode
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import chain
 from string import Template
 
 import pandas as pd
@@ -12,16 +15,25 @@ from plotly.offline import get_plotlyjs
 
 from mmfuse.robustness.report import blocks, figures
 from mmfuse.robustness.report.looks import MOST, MOST_CONDITIONS
+from mmfuse.robustness.report.sections import (
+    attacks,
+    baselines,
+    interactions,
+    matrix,
+    ood,
+    untested,
+    worst,
+)
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import (
     change,
     comparison,
-    kept_name,
     metric_name,
     number,
     score_of,
     summary,
     training,
+    training_rates,
 )
 from mmfuse.survival.plot import p_in_words
 
@@ -33,11 +45,16 @@ def page(study: Study, title: str) -> str:
     return template.substitute(
         title=blocks.text(title),
         style=(here / "style.css").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
+        plotly=_packed(get_plotlyjs()),
         script=(here / "page.js").read_text(encoding="utf-8"),
         facts=_facts(study),
-        body="".join(_target(study, target) for target in study.targets),
+        body="".join(_target(study, target) for target in study.targets) + untested.section(study),
     )
+
+
+def _packed(script: str) -> str:
+    """A script that the page unpacks for itself: plotly alone would be five megabytes."""
+    return b64encode(gzip.compress(script.encode(), mtime=0)).decode()
 
 
 def _facts(study: Study) -> str:
@@ -67,11 +84,16 @@ def _target(study: Study, target: str) -> str:
             _subsets(study, target),
             _mcar(study, target),
             _shifts(study, target),
+            matrix.section(study, target),
             _importance(study, target),
+            interactions.section(study, target),
+            attacks.section(study, target),
+            ood.section(study, target),
             _calibration(study, target),
             _survival(study, target),
             _steps(study, target),
-            _baselines(study, target),
+            baselines.section(study, target),
+            worst.section(study, target),
             blocks.section("All numbers", blocks.folded("Every condition", _all(study, target))),
             "</article>",
         ]
@@ -83,7 +105,8 @@ def _summary(study: Study, target: str) -> str:
     for model in study.models:
         if len(study.models) > 1:
             said.append(f"<h4>{blocks.text(model)}</h4>")
-        said.append(blocks.bullets(summary(study, target, model)))
+        more = (part.sentences(study, target, model) for part in (attacks, ood, interactions))
+        said.append(blocks.bullets([*summary(study, target, model), *chain(*more)]))
     return "".join(said)
 
 
@@ -116,6 +139,11 @@ def _mcar(study: Study, target: str) -> str:
         blocks.paragraph(
             f"Area under the curve, divided by the highest rate: {', '.join(areas)}. "
             "The band is the 95 % interval."
+            + (
+                " Dots mark the rate in training."
+                if any(map(training_rates, study.metas.values()))
+                else ""
+            )
         ),
     )
 
@@ -229,35 +257,6 @@ def _steps(study: Study, target: str) -> str:
         "Score after each step of the sequential fusion",
         blocks.plot(figure, f"Score of {target} after each step"),
         blocks.paragraph(f"{which}Complete data; the start is the learned initial state."),
-    )
-
-
-def _baselines(study: Study, target: str) -> str:
-    every = study.baselines[study.baselines["target"] == target]
-    if every.empty:
-        return ""
-    figure = figures.baselines(study, target)
-    main = figures.alone(study, target)
-    lines = [[r["condition"], r["model"], score_of(r)] for _, r in main.iterrows()]
-    others = every[every["metric"] != study.main_metric(target)]
-    rest = [
-        [kept_name(r["modalities"]), r["model"], metric_name(r["metric"]), score_of(r)]
-        for _, r in others.iterrows()
-    ]
-    metric = metric_name(study.main_metric(target))
-    return blocks.section(
-        "What each modality tells alone",
-        blocks.paragraph(
-            "Simple baselines on the same rows, each trained on the modalities it reads, beside "
-            "the fused model with the others taken away."
-        ),
-        blocks.plot(figure, f"Baselines of {target}") if figure is not None else "",
-        blocks.table(["modalities", "model", metric], lines) if lines else "",
-        blocks.folded(
-            "Other metrics", blocks.table(["modalities", "model", "metric", "score"], rest)
-        )
-        if rest
-        else "",
     )
 
 

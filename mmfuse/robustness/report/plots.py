@@ -36,7 +36,7 @@ def bars(
             customdata=[safe(f"{r['condition']}: {told(r)}") for _, r in lines.iterrows()],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    figure.update_layout(yaxis=_named_axis(names), barmode="group", bargap=0.3)
+    figure.update_layout(yaxis=named_axis(names), barmode="group", bargap=0.3)
     return figure
 
 
@@ -59,11 +59,12 @@ def dots(
             customdata=[safe(f"{r['condition']}: {score_of(r)}") for _, r in lines.iterrows()],
             hovertemplate="%{customdata}<extra></extra>",
         )
-    figure.update_layout(yaxis=_named_axis(names))
+    figure.update_layout(yaxis=named_axis(names))
     return figure
 
 
-def _named_axis(names: Sequence[str]) -> dict[str, Any]:
+def named_axis(names: Sequence[str]) -> dict[str, Any]:
+    """A vertical axis of names, the first on top."""
     return {
         "tickvals": list(range(len(names))),
         "ticktext": ["<br>".join(map(safe, looks.wrapped(n))) for n in names],

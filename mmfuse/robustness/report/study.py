@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mmfuse.errors import ConfigError, DataError
+from mmfuse.robustness.findings import Findings
 from mmfuse.robustness.result import RobustnessResult
 from mmfuse.survival.plot import risk_group
 
@@ -19,6 +20,10 @@ BASELINE_COLUMNS = ("model", "modalities", "target", "metric", "value", "low", "
 #: Families in which something other than pure chance decides who is absent.
 NOT_COMPLETELY_AT_RANDOM = ("mar", "mnar", "mnar_flipped", "value_mnar", "value_mnar_flipped")
 _CHANCE = ("complete", "subset", "empty", "mcar")
+
+
+#: What a report is of: absence alone, or all that a study found.
+Reportable = RobustnessResult | Findings
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Study:
         outcomes: for survival targets every row's ``target``, ``time``, ``event`` and risk
             ``group`` on complete data, with ``model`` first.
         metas: each model's ``meta``.
+        findings: what else is known of each model.
     """
 
     conditions: pd.DataFrame
@@ -43,6 +49,7 @@ class Study:
     baselines: pd.DataFrame
     outcomes: pd.DataFrame
     metas: Mapping[str, Mapping[str, Any]]
+    findings: Mapping[str, Findings]
 
     @property
     def models(self) -> list[str]:
@@ -146,25 +153,29 @@ def risk_groups(result: RobustnessResult) -> pd.DataFrame:
 
 
 def gather(
-    results: RobustnessResult | Mapping[str, RobustnessResult],
+    results: Reportable | Mapping[str, Reportable],
     baselines: pd.DataFrame | None = None,
 ) -> Study:
     """Puts the results of several models into one study.
 
     Args:
         results: one result, which is called by its fusion, or several by name.
-        baselines: a table with ``BASELINE_COLUMNS``.
+        baselines: a table with ``BASELINE_COLUMNS``; None for those of the findings, each once.
 
     Raises:
         ConfigError: no result at all.
         DataError: a column that ``baselines`` lacks.
     """
-    if isinstance(results, RobustnessResult):
-        results = {str(results.meta["fusion"]): results}
+    if isinstance(results, RobustnessResult | Findings):
+        results = {str(_found(results).absence.meta["fusion"]): results}
     if not results:
         raise ConfigError("A report needs at least one RobustnessResult; found none.")
+    findings = {model: _found(result) for model, result in results.items()}
     if baselines is None:
-        baselines = pd.DataFrame(columns=list(BASELINE_COLUMNS))
+        known = [f.baselines for f in findings.values() if f.baselines is not None]
+        empty = pd.DataFrame(columns=list(BASELINE_COLUMNS))
+        keys = ["model", "modalities", "target", "metric"]
+        baselines = pd.concat(known).drop_duplicates(keys) if known else empty
     lacking = [column for column in BASELINE_COLUMNS if column not in baselines]
     if lacking:
         raise DataError(
@@ -174,8 +185,8 @@ def gather(
 
     def joined(name: str) -> pd.DataFrame:
         parts = []
-        for model, result in results.items():
-            part = getattr(result, name).copy()
+        for model, found in findings.items():
+            part = getattr(found.absence, name).copy()
             part.insert(0, "model", model)
             parts.append(part)
         filled = [part for part in parts if len(part)]
@@ -188,8 +199,13 @@ def gather(
         summary=joined("summary"),
         baselines=baselines[list(BASELINE_COLUMNS)].reset_index(drop=True),
         outcomes=pd.concat(
-            [risk_groups(result).assign(model=model) for model, result in results.items()],
+            [risk_groups(f.absence).assign(model=model) for model, f in findings.items()],
             ignore_index=True,
         ),
-        metas={model: result.meta for model, result in results.items()},
+        metas={model: f.absence.meta for model, f in findings.items()},
+        findings=findings,
     )
+
+
+def _found(result: Reportable) -> Findings:
+    return result if isinstance(result, Findings) else Findings(result)

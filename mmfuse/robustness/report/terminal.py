@@ -12,15 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mmfuse.robustness.report.figures import alone
-from mmfuse.robustness.report.study import Study, gather
+from mmfuse.robustness.report.study import Reportable, Study, gather
 from mmfuse.robustness.report.words import change, kept_name, metric_name, number, score_of
-from mmfuse.robustness.result import RobustnessResult
 
 _BESIDE = 2  # models beside each other in one table
 
 
 def print_report(
-    results: RobustnessResult | Mapping[str, RobustnessResult],
+    results: Reportable | Mapping[str, Reportable],
     baselines: pd.DataFrame | None = None,
     console: Console | None = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -189,6 +190,18 @@ def training(meta: Mapping[str, Any]) -> str:
     """How absence was treated in training, from ``trained_with``."""
     facts = meta.get("trained_with") or {}
     return "; ".join(f"{key}: {_plain(value)}" for key, value in facts.items()) or "not recorded"
+
+
+def training_rates(meta: Mapping[str, Any]) -> list[float]:
+    """The rates missing completely at random in training, as ``trained_with`` words them.
+
+    Example:
+        >>> training_rates({"trained_with": {"missing": "none", "dropout": "MCAR(rate=0.3)"}})
+        [0.3]
+    """
+    told = [str(v) for v in (meta.get("trained_with") or {}).values()]
+    found = [re.match(r"(?:MCAR|ModalityDropout)\(rate=([\d.]+)[,)]", words) for words in told]
+    return [float(match[1]) for match in found if match]
 
 
 def _plain(value: Any) -> str:

@@ -12,15 +12,14 @@ from mmfuse.errors import OutputError
 from mmfuse.files import replacing
 from mmfuse.robustness.report.page import page
 from mmfuse.robustness.report.pictures import PICTURES, pictures
-from mmfuse.robustness.report.study import gather
-from mmfuse.robustness.result import RobustnessResult
+from mmfuse.robustness.report.study import Reportable, gather
 
 
 def write_report(
-    results: RobustnessResult | Mapping[str, RobustnessResult],
+    results: Reportable | Mapping[str, Reportable],
     folder: str | Path,
     baselines: pd.DataFrame | None = None,
-    title: str = "Robustness to absent modalities",
+    title: str = "Robustness",
 ) -> Path:
     """Writes ``report.html``, complete in one file, and PNG pictures of its figures.
 

@@ -1,11 +1,12 @@
-"""What `mmfuse robustness` does: a trained model and its data -> tables, report, baselines."""
+"""What `mmfuse robustness` does: a trained model and its data -> tables and report."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,17 +20,12 @@ from mmfuse.errors import ConfigError
 from mmfuse.files import replacing, require_writable
 from mmfuse.model import FusionModel
 from mmfuse.recorded import describe
-from mmfuse.robustness import (
-    RobustnessResult,
-    complete,
-    evaluate,
-    label_groups,
-    standard_conditions,
-)
+from mmfuse.robustness import complete, evaluate, label_groups, standard_conditions
 from mmfuse.robustness.conditions import MCAR_RATES
+from mmfuse.robustness.findings import BASELINES as BASELINE_FILE
+from mmfuse.robustness.findings import PARTS, Findings
 from mmfuse.robustness.report import print_report, write_report
-
-Split = Literal["train", "val", "test"]
+from mmfuse.suites.base import Setting, Split, Suite, Tell
 
 
 def robustness_run(
@@ -38,16 +34,18 @@ def robustness_run(
     model: FusionModel | None = None,
     ckpt_path: str | Path | None = None,
     split: Split = "test",
+    suites: Sequence[Suite] = (),
     mcar_rates: Sequence[float] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     device: torch.device | str = "cpu",
     has_progress_bar: bool = True,
-) -> RobustnessResult:
-    """Evaluates a model under every condition of absence, and reports.
+) -> Findings:
+    """Evaluates a model under every condition of absence and in every suite, and reports.
 
-    The folder gets the tables of ``RobustnessResult``, ``baselines.parquet``, PNG pictures
-    and ``report.html``. Classical models on each modality alone, and on all of them joined,
+    The folder gets the tables of ``RobustnessResult``, ``baselines.parquet``, a folder for each
+    suite, PNG pictures and ``report.html``; what an earlier study with other suites left there
+    goes. Classical models on each modality alone, and on all of them joined,
     stand beside the model wherever the data has training rows; they read no raw pictures,
     sounds and videos.
 
@@ -57,6 +55,7 @@ def robustness_run(
         model: a trained model, with the absence that ``data`` simulates in training.
         ckpt_path: a checkpoint instead. Its classes and statistics count, not the data's.
         split: the rows.
+        suites: what to study besides absence.
         mcar_rates: rates missing completely at random; 0.1 to 0.9 by default.
         bootstrap: resamples behind each interval.
         seed: of simulated absence, resamples and baselines.
@@ -65,15 +64,21 @@ def robustness_run(
 
     Raises:
         OutputError: the folder cannot be written; told before anything is computed.
-        ConfigError: neither a trained model nor a checkpoint, or no known split.
+        ConfigError: neither a trained model nor a checkpoint, no known split, two suites of one
+            kind, or a suite that cannot study the model; told before anything is computed.
         CheckpointError, DataError, UnknownModalityError: data and checkpoint do not fit.
     """
     folder = Path(folder)
     if split not in ("train", "val", "test"):
         raise ConfigError(f"split is {split!r}; expected train, val or test.")
+    names = [suite.name for suite in suites]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"suites names a kind twice: {names}. Give each once.")
     require_writable(folder)
     model, trained_with = _trained(data, model, ckpt_path)
     data.attach(model.preprocess)
+    for suite in suites:
+        suite.check(model, data)
     rates = MCAR_RATES if mcar_rates is None else tuple(mcar_rates)
     groups = label_groups(model.spec)
     conditions = standard_conditions(model.modalities, groups, seed, rates)
@@ -94,20 +99,30 @@ def robustness_run(
         if thresholds := _median_risks(model, data, device):
             result.meta["risk_thresholds"] = thresholds
         baselines = _baselines(data, split, bootstrap, seed, tell)
+        checkpoint_path = None if ckpt_path is None else Path(ckpt_path)
+        setting = Setting(
+            model, data, split, result, checkpoint_path, device, bootstrap, seed, tell
+        )
+        parts = {suite.name: suite.run(setting) for suite in suites}
+        findings = Findings(result, baselines, **parts)  # type: ignore[arg-type]
         tell("writing the report", 1)
         result.save(folder)
-        if baselines is not None:
-            with replacing(folder / "baselines.parquet") as part:
+        for name in PARTS:
+            if name in parts:
+                parts[name].save(folder / name)
+            else:
+                shutil.rmtree(folder / name, ignore_errors=True)
+        if baselines is None:
+            (folder / BASELINE_FILE).unlink(missing_ok=True)
+        else:
+            with replacing(folder / BASELINE_FILE) as part:
                 baselines.to_parquet(part)
-        page = write_report(result, folder, baselines)
+        page = write_report(findings, folder)
         tell(None, None)
     if has_progress_bar:
-        print_report(result, baselines)
+        print_report(findings)
         print(f"Report: {page}")
-    return result
-
-
-Tell = Callable[[str | None, int | None], None]
+    return findings
 
 
 @contextlib.contextmanager

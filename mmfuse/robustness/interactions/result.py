@@ -1,0 +1,67 @@
+"""InteractionResult: what an evaluation of modalities and their pairs found, as tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mmfuse.robustness.saved import load_tables, save_tables
+
+TABLES = ("importance", "pairs", "pid", "types")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "importance": ("target", "score", "modality", "reading", "value", "low", "high"),
+    "pairs": ("target", "score", "first", "second", "value", "low", "high"),
+    "pid": ("target", "first", "second", "part", "bits", "low", "high", "chance", "rows"),
+    "types": ("target", "type", "share", "rows"),
+}
+
+
+@dataclass(frozen=True)
+class InteractionResult:
+    """Why modalities matter, of a model and of the data.
+
+    Args:
+        importance: one line for each target, modality and ``reading``: those of
+            ``mean_importance``, and ``permuted``, what is lost with another row's modality. In
+            units of ``score``, which is that of ``row_scores``, averaged over rows.
+        pairs: the Shapley interaction of every two modalities: above 0 they are worth more
+            together than apart, below 0 they repeat each other.
+        pid: the partial information decomposition of two modalities' encodings and the label, in
+            bits: ``part`` is ``redundancy``, ``unique1`` (of ``first``), ``unique2`` or
+            ``synergy``; ``chance`` the same with labels dealt out anew; ``rows`` those that have
+            both and a label. It tells of the data as the encoders show them, not of the fusion.
+        types: the ``share`` of rows of each type of ``item_types``; empty where not every subset
+            was scored, or the target is of values.
+        meta: ``modalities``, ``clusters``, ``left_out`` (pairs without a decomposition, and why),
+            ``seed``, ``bootstrap``, in plain data.
+    """
+
+    importance: pd.DataFrame
+    pairs: pd.DataFrame
+    pid: pd.DataFrame
+    types: pd.DataFrame
+    meta: dict[str, Any]
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes one parquet file a table and ``meta.json``.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, self.meta)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> InteractionResult:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            MissingFileError: the folder lacks a file of it.
+            DataError: a file is corrupt.
+        """
+        tables, meta = load_tables(
+            folder, TABLES, "result of interactions", "InteractionResult.save"
+        )
+        return cls(**tables, meta=meta)

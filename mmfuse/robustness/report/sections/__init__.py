@@ -1,0 +1,1 @@
+"""Sections of the page beside absence, a file for each part of a study."""

@@ -1,0 +1,69 @@
+"""The page's last word: what was not tested, so that nobody takes it for passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmfuse.robustness.findings import PARTS, Findings
+from mmfuse.robustness.report import blocks
+from mmfuse.robustness.report.study import Study
+
+_SUITES = {
+    "attacks": "No attack was run: nothing is known of inputs that are made to fool the model.",
+    "ood": "No rows from elsewhere were shown: nothing is known of inputs it should refuse.",
+    "interactions": "Interactions of modalities were not looked at.",
+    "worst": "Single rows were not looked at.",
+}
+_FAMILIES = {
+    "mcar": "absence completely at random",
+    "mar": "absence that another modality decides",
+    "mnar": "absence that the label decides",
+    "value_mnar": "absence that the lost value decides",
+}
+
+
+def section(study: Study) -> str:
+    """A list for each model."""
+    parts = []
+    for model, found in study.findings.items():
+        if len(study.models) > 1:
+            parts.append(f"<h4>{blocks.text(model)}</h4>")
+        parts.append(blocks.bullets(untested(found)))
+    return f"<article>{blocks.section('What was not tested', *parts)}</article>"
+
+
+def untested(found: Findings) -> list[str]:
+    """What a study of one model left out, a sentence each."""
+    said = []
+    families = set(found.absence.conditions["family"])
+    lacking = [what for family, what in _FAMILIES.items() if family not in families]
+    if lacking:
+        said.append(f"Not simulated: {'; '.join(lacking)}.")
+    said += [_SUITES[name] for name in PARTS if getattr(found, name) is None and name in _SUITES]
+    if found.attacks is not None:
+        said += _attacks(found.attacks.meta, set(found.attacks.table["norm"]))
+    if found.interactions is not None:
+        said += [f"Not decomposed: {what}." for what in found.interactions.meta["left_out"]]
+    if found.ood is not None:
+        shifts = {"near": "classes held out", "far": "other data"}
+        lacking = [w for s, w in shifts.items() if s not in set(found.ood.table["shift"])]
+        said += [f"No set out of distribution is marked as {s}." for s in lacking]
+    said.append(
+        "Other trainings: this is one training run with one seed; how much another would differ "
+        "is not part of any interval here."
+    )
+    return said
+
+
+def _attacks(meta: Mapping[str, Any], norms: set[str]) -> list[str]:
+    said = []
+    if lacking := {"l2", "linf"} - norms:
+        said.append(f"Not attacked: within {', '.join(sorted(lacking))} budgets.")
+    if meta["on"] == "tokens":
+        said.append(
+            "Inputs themselves were not attacked, but what encoders make of them: no bound on raw "
+            "inputs follows."
+        )
+    said.append("No attack knew more than gradients, and none was adapted to this model by hand.")
+    return said

@@ -1,0 +1,25 @@
+"""Suites: the parts of a robustness study besides absence, as `mmfuse robustness` runs them."""
+
+from typing import TYPE_CHECKING
+
+from mmfuse.lazy import lazy
+from mmfuse.suites.base import Saved, Setting, Suite
+
+if TYPE_CHECKING:
+    from mmfuse.suites.attacks import Attacks
+    from mmfuse.suites.interactions import Interactions
+    from mmfuse.suites.ood import OOD
+    from mmfuse.suites.worst import Worst
+
+__all__ = ["OOD", "Attacks", "Interactions", "Saved", "Setting", "Suite", "Worst"]
+
+# A training run needs none of them, and their imports take their time.
+__getattr__ = lazy(
+    __name__,
+    {
+        "Attacks": "mmfuse.suites.attacks",
+        "Interactions": "mmfuse.suites.interactions",
+        "OOD": "mmfuse.suites.ood",
+        "Worst": "mmfuse.suites.worst",
+    },
+)

@@ -1,0 +1,35 @@
+"""A small trained classifier of three modalities, and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mmfuse import ArrayData, SupervisedTask, Trainer
+
+QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
+
+
+def planted(seed: int = 0, rows: int = 240, shift: float = 0.0, **options) -> ArrayData:
+    """Two views that tell the class, one of which some rows lack, and a third that is noise."""
+    draw = np.random.default_rng(seed)
+    label = draw.integers(0, 3, rows)
+    centre = np.eye(3)[label] * 2 + shift
+    inputs = {
+        "left": centre + draw.normal(size=(rows, 3)),
+        "right": centre + draw.normal(size=(rows, 3)),
+        "noise": draw.normal(size=(rows, 2)),
+    }
+    inputs["right"][draw.random(rows) < 0.2] = np.nan
+    return ArrayData(inputs, [f"class {k}" for k in label], seed=0, batch_size=32, **options)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A task, its trainer and the checkpoint of its best epoch."""
+
+    task: SupervisedTask
+    trainer: Trainer
+    checkpoint: Path
