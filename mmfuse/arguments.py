@@ -11,6 +11,7 @@ from mmfuse.data import RunData
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.fusion.base import Fusion
+from mmfuse.fusion.imputers import Imputer
 from mmfuse.missing import Missingness
 from mmfuse.objectives import Objective
 from mmfuse.objectives.base import Term
@@ -19,6 +20,7 @@ from mmfuse.registry import resolve
 _BASES = {
     "fusion": Fusion,
     "encoders": Encoder,
+    "imputer": Imputer,
     "objectives": Objective,
     "missing": Missingness,
     "test_missing": Missingness,

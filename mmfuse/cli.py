@@ -55,6 +55,7 @@ _LISTS = {
     "encoders": ("mmfuse.encoder", "Encoder", "what reads one modality"),
     "fusion": ("mmfuse.fusion", "Fusion", "what joins modalities"),
     "objectives": ("mmfuse.objectives", "Objective", "what training may lower besides the task"),
+    "imputers": ("mmfuse.fusion.imputers", "Imputer", "what fills in an absent modality"),
     "missing": ("mmfuse.missing", "Missingness", "how modalities go missing, in simulation"),
     "suites": ("mmfuse.suites", "Suite", "what a robustness study may hold besides absence"),
     "data": ("mmfuse.data", "FusionDataModule", "where rows come from"),

@@ -16,6 +16,7 @@ from mmfuse import checkpoint
 from mmfuse.callbacks import BestCheckpoint, ExactResume, RunRecord
 from mmfuse.data import FusionDataModule, RunData
 from mmfuse.errors import CheckpointError, ConfigError
+from mmfuse.imputing import ImputerFit
 from mmfuse.runs import hush, loggers, newest_checkpoint
 from mmfuse.tasks import FusionTask
 
@@ -60,7 +61,7 @@ class RunTrainer(L.Trainer):
         if logger is True:
             logger = loggers(default_root_dir)
         extra = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        own: list[Callback] = [ExactResume(), RunRecord()]
+        own: list[Callback] = [ExactResume(), RunRecord(), ImputerFit()]
         if enable_checkpointing and not any(isinstance(c, ModelCheckpoint) for c in extra):
             own.append(BestCheckpoint(monitor, monitor_mode))
         self._options = {

@@ -7,6 +7,7 @@ from mmfuse.fusion.crmt import CRMTFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
 from mmfuse.fusion.feature_attention import FeatureAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
+from mmfuse.fusion.imputed import ImputedFusion
 from mmfuse.fusion.ithp import ITHPFusion, ITHPResidualFusion
 from mmfuse.fusion.late import LateConfidenceFusion, LateMeanFusion, LateProductFusion
 from mmfuse.fusion.lego import (
@@ -38,6 +39,7 @@ __all__ = [
     "GatedFusion",
     "ITHPFusion",
     "ITHPResidualFusion",
+    "ImputedFusion",
     "LateConfidenceFusion",
     "LateFusion",
     "LateMeanFusion",

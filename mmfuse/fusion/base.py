@@ -88,6 +88,18 @@ class Fusion(nn.Module, Recorded, ABC):
             present: ``(B, M)`` bool in the order of ``self.modalities``.
             options: what the method's own ``fuse`` takes besides, such as ``order``.
         """
+        blanked, present = self.blanked(tokens, present)
+        fused = self.fuse(blanked, present, **options)
+        anyone = present.any(dim=1, keepdim=True)
+        return replace(fused, vector=torch.where(anyone, fused.vector, self.prior))
+
+    def blanked(
+        self, tokens: Mapping[str, Tokens], present: Tensor
+    ) -> tuple[dict[str, Tokens], Tensor]:
+        """What ``fuse`` is given: every modality's tokens, blank where absent, and who is there.
+
+        Args as ``forward``. A modality that has no real token in a row is not there.
+        """
         if not tokens.keys() <= self.dims.keys():
             raise UnknownModalityError(
                 f"{type(self).__name__} was given {sorted(tokens.keys() - self.dims.keys())}; "
@@ -97,10 +109,8 @@ class Fusion(nn.Module, Recorded, ABC):
             m: tokens[m].keep(present[:, i]) if m in tokens else self._nothing(m, present)
             for i, m in enumerate(self.modalities)
         }
-        present = present & torch.stack([t.mask.any(dim=1) for t in blanked.values()], dim=1)
-        fused = self.fuse(blanked, present, **options)
-        anyone = present.any(dim=1, keepdim=True)
-        return replace(fused, vector=torch.where(anyone, fused.vector, self.prior))
+        here = torch.stack([t.mask.any(dim=1) for t in blanked.values()], dim=1)
+        return blanked, present & here
 
     def head(self, target: TargetSpec) -> nn.Module:
         """A fresh head for a target, from what the fusion gives to ``target.out_dim`` scores."""

@@ -9,6 +9,7 @@ from mmfuse.objectives.crmt import CRMTMargin
 from mmfuse.objectives.crmt_mix import CRMTMixMargin
 from mmfuse.objectives.cyclip import CyCLIPLoss
 from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
+from mmfuse.objectives.imputation import ImputationLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
 from mmfuse.objectives.np_mix import NPMix
 from mmfuse.objectives.siglip import SigLIPLoss
@@ -25,6 +26,7 @@ __all__ = [
     "ChangeAlignmentLoss",
     "CyCLIPLoss",
     "GoalAlignmentLoss",
+    "ImputationLoss",
     "M3CoLoss",
     "MultiSClipLoss",
     "NPMix",
