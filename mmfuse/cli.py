@@ -58,6 +58,11 @@ _LISTS = {
     "imputers": ("mmfuse.fusion.imputers", "Imputer", "what fills in an absent modality"),
     "missing": ("mmfuse.missing", "Missingness", "how modalities go missing, in simulation"),
     "suites": ("mmfuse.suites", "Suite", "what a robustness study may hold besides absence"),
+    "corruptions": (
+        "mmfuse.robustness.corruptions",
+        "Corruption",
+        "how inputs are spoilt in an evaluation",
+    ),
     "data": ("mmfuse.data", "FusionDataModule", "where rows come from"),
     "binding": ("mmfuse.binding", "BindingMethod", "what brings frozen spaces into one"),
     "interactions": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 
+import torch
 from torch import Tensor
 
 _STEP = 0x9E3779B97F4A7C15
@@ -56,10 +57,34 @@ def uniform(seed: int, index: Tensor, *stream: int | str) -> Tensor:
         index (...) -> (...) float64
 
     Example:
-        >>> import torch
         >>> rows = torch.tensor([0, 1, 2])
         >>> bool((uniform(0, rows, "image")[1:] == uniform(0, rows[1:], "image")).all())
         True
     """
     state = key(seed, *stream) + (index.long() + 1) * _signed(_STEP)
     return _shifted(mix(state), 11).double() * 2.0**-53
+
+
+def uniforms(seed: int, index: Tensor, count: int, *stream: int | str) -> Tensor:
+    """Several uniform numbers in [0, 1) for each row; the first few do not depend on the count.
+
+    Each row has a SplitMix64 generator of its own, whose state is the row's output of the one
+    that ``uniform`` reads.
+
+    Args:
+        seed: any whole number.
+        index: row numbers, long.
+        count: how many for each.
+        stream: words that name the purpose, as in ``uniform``.
+
+    Shape:
+        index (...) -> (..., count) float64
+
+    Example:
+        >>> rows = torch.tensor([4, 7])
+        >>> bool((uniforms(0, rows, 5)[:, :3] == uniforms(0, rows, 3)).all())
+        True
+    """
+    place = torch.arange(1, count + 1, device=index.device) * _signed(_STEP)
+    state = mix(key(seed, *stream) + (index.long() + 1) * _signed(_STEP))
+    return _shifted(mix(state.unsqueeze(-1) + place), 11).double() * 2.0**-53

@@ -113,17 +113,29 @@ def score(
         >>> [(s.metric, float(s.value[0])) for s in found][0]
         ('accuracy', 1.0)
     """
+    found = resampled(spec, predicted, label, bootstrap, seed)
+    return [Score(name, *interval(values)) for name, values in found.items()]
+
+
+def resampled(
+    spec: TargetSpec,
+    predicted: NDArray[np.float32],
+    label: NDArray[np.float64],
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> weighted.Scores:
+    """Each metric on all rows and on each resample of them, ``(C, 1 + resamples)``.
+
+    For numbers that are made of several scores, whose intervals cannot be made of theirs; the
+    arguments are those of ``score``.
+    """
     known = is_labelled(spec, label)
     predicted, label = predicted[:, known], label[known]
     rows = len(label)
     if not rows:
-        nothing = np.full(len(predicted), np.nan)
-        return [Score(m, nothing, nothing, nothing) for m in metric_names(spec)]
+        return {m: np.full((len(predicted), 1), np.nan) for m in metric_names(spec)}
     weight = resamples(rows, affordable(rows, bootstrap), seed)
-    return [
-        Score(name, *_interval(found))
-        for name, found in _scores(spec, predicted, label, weight).items()
-    ]
+    return _scores(spec, predicted, label, weight)
 
 
 def mean_score(
@@ -139,7 +151,7 @@ def mean_score(
         nothing = np.full(len(value), np.nan)
         return Score(metric, nothing, nothing, nothing)
     weight = resamples(rows, affordable(rows, bootstrap), seed)
-    return Score(metric, *_interval(value @ weight / rows))
+    return Score(metric, *interval(value @ weight / rows))
 
 
 def _scores(
@@ -166,10 +178,13 @@ def metric_names(spec: TargetSpec) -> list[str]:
     return list(_scores(spec, row, label, np.ones((1, 1))))
 
 
-def _interval(
+def interval(
     found: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The value (first column) and the percentiles of the other columns that are defined."""
+    """The value (first column) and its 95 % interval by the other columns that are defined.
+
+    NaN ends without resamples.
+    """
     value, drawn = found[:, 0], np.sort(found[:, 1:], axis=1)  # NaN sorts last
     count = (~np.isnan(drawn)).sum(axis=1)
     if not drawn.shape[1]:
