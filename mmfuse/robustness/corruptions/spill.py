@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ class Spill:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._shapes: list[tuple[int, ...]] = []
 
     def add(self, block: NDArray[np.float32]) -> None:

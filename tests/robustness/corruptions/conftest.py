@@ -18,22 +18,8 @@ from mmfuse.robustness.corruptions import Measured
 from mmfuse.tokens import Tokens
 
 WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "Fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "while",
-    "12",
-    "small",
-    "birds",
-    "Sing",
-    "about",
-    "rain",
+    *("the", "quick", "brown", "Fox", "jumps", "over", "a", "lazy"),
+    *("dog", "while", "12", "small", "birds", "Sing", "about", "rain"),
 ]
 
 

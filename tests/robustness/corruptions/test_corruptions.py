@@ -1,4 +1,4 @@
-"""Every corruption keeps the contract: identity at 0, pure, by row alone, further at each severity."""
+"""Every corruption keeps the contract: identity at 0, pure, by row alone, ever further."""
 
 from __future__ import annotations
 
