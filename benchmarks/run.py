@@ -21,6 +21,7 @@ SCRIPTS = (
     "training_step.py",
     "absent_encoders.py",
     "robustness_subsets.py",
+    "attack_budgets.py",
     "sequential_steps.py",
     "startup.py",
     "extraction.py",

@@ -33,7 +33,7 @@ def section(study: Study, target: str) -> str:
         go.Heatmap(
             z=value,
             y=["<br>".join(map(plots.safe, looks.wrapped(c, 30))) for c in conditions],
-            x=["<br>".join(map(plots.safe, looks.wrapped(m, 14))) for m in study.models],
+            x=["<br>".join(map(plots.safe, looks.wrapped(m, 18))) for m in study.models],
             colorscale=[[0, "#f6f8fa"], [1, looks.COLOURS[0]]],
             customdata=told,
             hovertemplate="%{customdata}<extra></extra>",
@@ -49,7 +49,7 @@ def section(study: Study, target: str) -> str:
     return blocks.section(
         "Trained with, tested under",
         blocks.paragraph(
-            f"{metric} of each model (columns) under each absence (lines); darker is higher."
+            f"Columns are models, lines the absence they were tested under; {metric}, darker is higher."
         ),
         blocks.table(
             ["model", "absence in training"],
