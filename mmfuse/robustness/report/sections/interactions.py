@@ -56,8 +56,8 @@ def section(study: Study, target: str) -> str:
         "Left: the Shapley interaction of two modalities in the model, in units of the score; "
         "above zero they are worth more together than apart, below zero they repeat each other. "
         "Right: what the encodings of two modalities tell of the label, in bits, whatever the "
-        "fusion makes of it; pale bars are the same with labels dealt out anew: a part that does not "
-        "exceed its own is no finding."
+        "fusion makes of it; pale bars are the same with labels dealt out anew: a part no "
+        "larger than its own is no finding."
     )
     return blocks.section("Why: modalities together", blocks.paragraph(told), *parts)
 

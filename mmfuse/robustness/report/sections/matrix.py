@@ -49,7 +49,7 @@ def section(study: Study, target: str) -> str:
     return blocks.section(
         "Trained with, tested under",
         blocks.paragraph(
-            f"Columns are models, lines the absence they were tested under; {metric}, darker is higher."
+            f"Columns are models, lines the absence in the test; {metric}, darker is higher."
         ),
         blocks.table(
             ["model", "absence in training"],
