@@ -128,6 +128,8 @@ def _subsets(modalities: Sequence[str], limit: int, seed: int) -> list[tuple[str
 def check_names(conditions: Sequence[Condition]) -> None:
     """Refuses a study in which two conditions share a name, or that has none.
 
+    ``row`` is no name of a condition but of the column of rows in the table of masks.
+
     Raises:
         ConfigError: naming what is wrong.
     """
@@ -137,3 +139,5 @@ def check_names(conditions: Sequence[Condition]) -> None:
         raise ConfigError(
             f"A study needs conditions with names of their own; found {twice or 'none'}."
         )
+    if "row" in names:
+        raise ConfigError('A condition is called "row", as a column of the masks is; rename it.')

@@ -20,6 +20,7 @@ from mmfuse.robustness.conditions import (
     label_groups,
     standard_conditions,
 )
+from mmfuse.robustness.masks import masks_table, simulators
 from mmfuse.robustness.metrics import MAIN_METRIC, score
 from mmfuse.robustness.passes import Facts, predict_under
 from mmfuse.robustness.result import FORMAT, RobustnessResult, empty_table
@@ -94,6 +95,8 @@ def evaluate(
         importance=parts,
         steps=tables.steps_table(found.step_names, step_scores),
         summary=tables.summary_table(table),
+        coverage=tables.coverage_table(conditions, found, targets),
+        masks=masks_table(conditions, found.rows, found.kept),
         meta={
             "format": FORMAT,
             "model": type(model).__name__,
@@ -109,6 +112,7 @@ def evaluate(
             "bootstrap": bootstrap,
             "shapley": shapley,
             "trained_with": dict(trained_with or {}),
+            "simulators": simulators(conditions),
             "versions": {"mmfuse": mmfuse.__version__} | {n: version(n) for n in _LIBRARIES},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },

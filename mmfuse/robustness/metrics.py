@@ -19,6 +19,9 @@ HIGHER_IS_BETTER = {
     "auroc": True,
     "ece": False,
     "brier": False,
+    "nll": False,
+    "aurc": False,
+    "e_aurc": False,
     "mae": False,
     "rmse": False,
     "r2": True,
@@ -93,8 +96,10 @@ def score(
     One class a row: accuracy, balanced accuracy, macro F1 (classes that neither labels nor
     predictions name left out), AUROC (macro over classes against the rest, those with rows
     on both sides), ECE of the chosen class (15 bins), Brier (binary between 0 and 1, else
-    summed over classes, between 0 and 2). Several labels: macro F1, AUROC, ECE and Brier,
-    each averaged over labels on the rows where that label is known. Regression: MAE, mean
+    summed over classes, between 0 and 2), the negative log-likelihood in nats, and for
+    answering only the surest rows AURC and E-AURC, see ``selective.areas``. Several labels:
+    macro F1, AUROC, ECE, Brier and negative log-likelihood, each averaged over labels on the
+    rows where that label is known. Regression: MAE, mean
     squared error and R2 likewise over values; RMSE is the root of that mean. Survival:
     Harrell's and Uno's concordance index and, unless the model is Cox's, which has no curve,
     the integrated Brier score.

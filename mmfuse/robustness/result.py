@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from mmfuse.errors import DataError
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.errors import ConfigError, DataError
+from mmfuse.robustness.masks import unpack
+from mmfuse.robustness.saved import load_meta, load_tables, save_tables
 
-FORMAT = 1
+FORMAT = 2
 
 #: Columns of each table, in order. ``predictions`` has ``p_<class>`` columns besides.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -50,7 +53,21 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "worst_condition",
         "area",
     ),
+    "coverage": (
+        "condition",
+        "target",
+        "coverage",
+        "rows",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "higher_is_better",
+    ),
+    "masks": ("row",),
 }
+#: Tables that results of an earlier format lack.
+_SINCE = {"coverage": 2, "masks": 2}
 
 
 def empty_table(name: str) -> pd.DataFrame:
@@ -87,10 +104,18 @@ class RobustnessResult:
         summary: for each target, metric and family the number of ``conditions``, their
             ``mean``, the ``worst`` value with its condition, and for ``mcar`` the ``area``
             under the curve over rates from 0 (complete) to the highest, divided by it.
+        coverage: for a target of one class a row the ``value`` of the ``metric`` ``risk``, the
+            share of errors, when only the surest ``rows`` are answered, a share ``coverage`` of
+            the labelled ones, with the 95 % Wilson interval ``low`` to ``high``. The areas under
+            these curves are the metrics ``aurc`` and ``e_aurc`` of ``conditions``. No line for
+            other targets, whose models tell no confidence.
+        masks: one line a ``row``, and for each condition a column in which bit m is set where
+            modality m of ``meta["modalities"]`` was left; read it with ``kept``.
         meta: ``format``, ``model``, ``fusion``, ``modalities``, ``targets`` (kind and
             classes of each), ``main_metrics``, ``rows``, ``seed``, ``bootstrap``,
             ``trained_with``, ``versions``, ``created``, ``shapley`` ("exact", "estimate"
-            or "none"), in plain data; from ``mmfuse robustness`` also ``risk_thresholds``,
+            or "none"), ``simulators`` (what takes modalities away under each condition, seed
+            included), in plain data; from ``mmfuse robustness`` also ``risk_thresholds``,
             for survival the median risk of the training rows.
     """
 
@@ -100,6 +125,8 @@ class RobustnessResult:
     steps: pd.DataFrame
     summary: pd.DataFrame
     meta: dict[str, Any]
+    coverage: pd.DataFrame = field(default_factory=lambda: empty_table("coverage"))
+    masks: pd.DataFrame = field(default_factory=lambda: empty_table("masks"))
 
     def save(self, folder: str | Path) -> Path:
         """Writes one parquet file a table and ``meta.json``.
@@ -114,21 +141,37 @@ class RobustnessResult:
 
     @classmethod
     def load(cls, folder: str | Path) -> RobustnessResult:
-        """Reads what ``save`` wrote.
+        """Reads what ``save`` wrote; tables that an earlier mmfuse did not write are empty.
 
         Raises:
             MissingFileError: the folder lacks a file of the result.
             DataError: a file is corrupt, or a later mmfuse wrote it.
         """
-        tables, meta = load_tables(
-            folder, tuple(COLUMNS), "robustness result", "RobustnessResult.save"
-        )
-        if meta.get("format", 0) > FORMAT:
+        what, writer = "robustness result", "RobustnessResult.save"
+        meta = load_meta(folder, what, writer)
+        found = meta.get("format", 0)
+        if found > FORMAT:
             raise DataError(
-                f"The robustness result in {folder} has format {meta['format']}, this mmfuse "
+                f"The robustness result in {folder} has format {found}, this mmfuse "
                 f"reads up to {FORMAT}. Install mmfuse {meta['versions']['mmfuse']} or later."
             )
+        names = [n for n in COLUMNS if found >= _SINCE.get(n, 0)]
+        tables, meta = load_tables(folder, names, what, writer)
         return cls(**tables, meta=meta)
+
+    def kept(self, condition: str) -> NDArray[np.bool_]:
+        """``(N, M)`` who was left under a condition; rows as in ``masks``.
+
+        Raises:
+            ConfigError: the result has no masks of such a condition.
+        """
+        if condition == "row" or condition not in self.masks:
+            known = [c for c in self.masks if c != "row"]
+            raise ConfigError(
+                f"The result has no masks of a condition {condition!r}; it has "
+                f"{known or 'none, as an earlier mmfuse wrote it'}."
+            )
+        return unpack(self.masks[condition].to_numpy(), len(self.meta["modalities"]))
 
     def main(self, target: str) -> pd.DataFrame:
         """The lines of ``conditions`` for one target's main metric."""

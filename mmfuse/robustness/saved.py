@@ -49,14 +49,29 @@ def load_tables(
         DataError: a file is corrupt.
     """
     folder = Path(folder)
-    for file in (*(f"{name}.parquet" for name in names), "meta.json"):
-        if not (folder / file).is_file():
-            raise MissingFileError(
-                f"There is no {what} in {folder}: {file} is missing. Give the folder that "
-                f"{writer} wrote."
-            )
+    for name in names:
+        _require(folder / f"{name}.parquet", what, writer)
+    meta = load_meta(folder, what, writer)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
         return {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}, meta
     except (ValueError, OSError) as error:
         raise DataError(f"The {what} in {folder} is corrupt: {error}.") from error
+
+
+def load_meta(folder: str | Path, what: str, writer: str) -> dict[str, Any]:
+    """Reads ``meta.json`` alone; arguments and errors as ``load_tables``."""
+    path = Path(folder) / "meta.json"
+    _require(path, what, writer)
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise DataError(f"The {what} in {folder} is corrupt: {error}.") from error
+    return found
+
+
+def _require(path: Path, what: str, writer: str) -> None:
+    if not path.is_file():
+        raise MissingFileError(
+            f"There is no {what} in {path.parent}: {path.name} is missing. Give the folder that "
+            f"{writer} wrote."
+        )

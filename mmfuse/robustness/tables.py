@@ -14,9 +14,13 @@ from mmfuse.robustness.importance import modality_importance, sampled_orders
 from mmfuse.robustness.metrics import HIGHER_IS_BETTER, MAIN_METRIC, Score, is_labelled
 from mmfuse.robustness.passes import Predictions
 from mmfuse.robustness.result import COLUMNS, empty_table
+from mmfuse.robustness.selective import risk_at, wilson
 from mmfuse.spec import TargetSpec
 
 Targets = Mapping[str, TargetSpec]
+
+#: Shares of the rows that are answered, in the table ``coverage``.
+COVERAGES = np.linspace(0.05, 1, 20)
 
 
 def class_names(spec: TargetSpec) -> tuple[str, ...]:
@@ -113,6 +117,35 @@ def _lines(
             "prediction": prediction.astype(np.float32).ravel(),
         }
     )
+
+
+def coverage_table(
+    conditions: Sequence[Condition], found: Predictions, targets: Targets
+) -> pd.DataFrame:
+    """The share of errors by how many rows are answered, of each target of one class a row."""
+    parts = []
+    for target, spec in targets.items():
+        label = found.labels[target]
+        known = is_labelled(spec, label)
+        if spec.kind not in ("binary", "multiclass") or not known.any():
+            continue
+        value = found.values[target][:, known]
+        wrong = value.argmax(axis=2) != label[known]
+        risk, rows = risk_at(value.max(axis=2).astype(np.float64), wrong, COVERAGES)
+        low, high = wilson(risk, rows)
+        part = {
+            "condition": np.repeat([c.name for c in conditions], len(COVERAGES)),
+            "target": target,
+            "coverage": np.tile(COVERAGES, len(conditions)),
+            "rows": np.tile(rows.astype(np.int64), len(conditions)),
+            "metric": "risk",
+            "value": risk.ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+            "higher_is_better": False,
+        }
+        parts.append(pd.DataFrame(part))
+    return pd.concat(parts, ignore_index=True) if parts else empty_table("coverage")
 
 
 def importance_table(

@@ -16,12 +16,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mmfuse.robustness import selective
 from mmfuse.survival import concordance, integrated_brier
 
 Array = NDArray[np.float64]
 Scores = dict[str, Array]
 
 BINS = 15
+# A class that a model rules out costs log 2^23, some 16 nats, not infinitely many.
+_FLOOR = float(np.finfo(np.float32).eps)
 
 
 def classes(probability: NDArray[np.float32], label: Array, weight: Array) -> Scores:
@@ -40,6 +43,8 @@ def classes(probability: NDArray[np.float32], label: Array, weight: Array) -> Sc
         squares += (probability[:, :, k] - is_k) ** 2
     ranked = [1] if count == 2 else range(count)
     confidence = probability.max(axis=2).astype(np.float64)
+    aurc, e_aurc = selective.areas(confidence, ~hit, weight)
+    true_class = probability[:, np.arange(len(label)), label.astype(np.int64)]
     return {
         "accuracy": _ratio(hit @ weight, total),
         "balanced_accuracy": _mean_defined(recalls),
@@ -47,12 +52,15 @@ def classes(probability: NDArray[np.float32], label: Array, weight: Array) -> Sc
         "auroc": _mean_defined(auroc(probability[:, :, k], label == k, weight) for k in ranked),
         "ece": calibration_error(confidence, hit, weight),
         "brier": _ratio((squares / 2 if count == 2 else squares) @ weight, total),
+        "nll": _ratio(_surprise(true_class) @ weight, total),
+        "aurc": aurc,
+        "e_aurc": e_aurc,
     }
 
 
 def several_labels(probability: NDArray[np.float32], label: Array, weight: Array) -> Scores:
     """Several labels a row: ``probability`` (C, N, L), ``label`` (N, L) of 0, 1 and NaN."""
-    f1s, areas, errors, squares = [], [], [], []
+    f1s, areas, errors, squares, surprises = [], [], [], [], []
     for k in range(label.shape[1]):
         known = np.isfinite(label[:, k])
         score, drawn = probability[:, known, k].astype(np.float64), weight[known]
@@ -63,11 +71,14 @@ def several_labels(probability: NDArray[np.float32], label: Array, weight: Array
         areas.append(auroc(score, positive, drawn))
         errors.append(calibration_error(score, positive, drawn))
         squares.append(_ratio((score - positive) ** 2 @ drawn, drawn.sum(axis=0)))
+        said = _surprise(np.where(positive, score, 1 - score))
+        surprises.append(_ratio(said @ drawn, drawn.sum(axis=0)))
     return {
         "macro_f1": _mean_defined(f1s),
         "auroc": _mean_defined(areas),
         "ece": _mean_defined(errors),
         "brier": _mean_defined(squares),
+        "nll": _mean_defined(surprises),
     }
 
 
@@ -163,6 +174,11 @@ def calibration_error(
     gap = hit - confidence
     found = sum(np.abs(np.where(bins == b, gap, 0) @ weight) for b in np.unique(bins))
     return _ratio(np.asarray(found), weight.sum(axis=0))
+
+
+def _surprise(probability: NDArray[np.floating]) -> Array:
+    """Negative log-likelihood in nats."""
+    return np.asarray(-np.log(np.maximum(probability.astype(np.float64), _FLOOR)))
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import nn
 from mmfuse import DataSpec, FusionModel, ModalitySpec
 from mmfuse.errors import ConfigError, DataError, MissingFileError, OutputError
 from mmfuse.fusion import ConcatFusion
-from mmfuse.missing import MCAR
+from mmfuse.missing import MCAR, Missingness
+from mmfuse.recorded import rebuild
 from mmfuse.robustness import Condition, RobustnessResult, complete, evaluate, standard_conditions
 from mmfuse.robustness.metrics import is_labelled, score
 from mmfuse.robustness.passes import predict_under
@@ -226,6 +228,77 @@ def test_a_result_of_a_later_mmfuse_is_refused(result, tmp_path):
 def test_a_copied_folder_is_complete(result, tmp_path):
     shutil.copytree(result.save(tmp_path / "one"), tmp_path / "two")
     same(RobustnessResult.load(tmp_path / "two"), result)
+
+
+def test_a_result_of_an_earlier_mmfuse_has_no_masks_and_no_coverage(result, tmp_path):
+    result.save(tmp_path)
+    for name in ("masks", "coverage"):
+        (tmp_path / f"{name}.parquet").unlink()
+    with pytest.raises(MissingFileError, match="missing"):
+        RobustnessResult.load(tmp_path)
+    (tmp_path / "meta.json").write_text(json.dumps({**result.meta, "format": 1}))
+    found = RobustnessResult.load(tmp_path)
+    pd.testing.assert_frame_equal(found.conditions, result.conditions)
+    for name in ("masks", "coverage"):
+        assert getattr(found, name).empty
+        assert tuple(getattr(found, name).columns) == COLUMNS[name]
+    with pytest.raises(ConfigError, match="an earlier mmfuse wrote it"):
+        found.kept("complete")
+
+
+def test_masks_say_who_was_left_under_each_condition(result, facts):
+    order = facts.index.argsort()
+    assert result.masks["row"].tolist() == facts.index[order].tolist()
+    for condition in CONDITIONS:
+        wanted = facts.present
+        if condition.missing:
+            wanted = wanted & condition.missing.keep(facts)
+        assert np.array_equal(result.kept(condition.name), wanted[order].numpy())
+    with pytest.raises(ConfigError, match="no masks of a condition 'mcar 2'"):
+        result.kept("mcar 2")
+
+
+def test_masks_can_be_made_again_from_what_is_recorded(result, facts):
+    order = facts.index.argsort()
+    for condition, description in result.meta["simulators"].items():
+        if description is None:
+            continue
+        missing = rebuild(description, base=Missingness)
+        kept = (facts.present & missing.keep(facts))[order]
+        assert np.array_equal(result.kept(condition), kept.numpy())
+
+
+def test_a_simulator_that_nothing_could_import_is_named(model, facts, batches):
+    class Strike(MCAR):
+        """Everybody."""
+
+    found = evaluate(model, batches, facts, [Condition("x", "own", 0.5, Strike(0.5))], bootstrap=0)
+    assert found.meta["simulators"]["x"]["class_path"].endswith("Strike")
+
+
+def test_coverage_says_how_often_the_surest_rows_are_wrong(result):
+    assert set(result.coverage["target"]) == {"kind", "ill"}
+    table = result.predictions.query("target == 'kind' and label == label")
+    classes = ["p_red", "p_green", "p_blue"]
+    for condition in ("complete", "mcar 0.5", "only a"):
+        rows = table[table["condition"] == condition]
+        sure = rows[classes].max(axis=1).sort_values(ascending=False, kind="stable")
+        wrong = (rows["prediction"] != rows["label"]).loc[sure.index].to_numpy()
+        next_sure = [*sure.to_numpy()[1:], -1]
+        lines = result.coverage.query("target == 'kind' and condition == @condition")
+        assert lines["rows"].tolist() == [math.ceil(c * len(rows)) for c in lines["coverage"]]
+        for line in lines.itertuples():
+            if sure.iloc[line.rows - 1] > next_sure[line.rows - 1]:  # no tie
+                assert line.value == pytest.approx(wrong[: line.rows].mean())
+            assert line.low <= line.value <= line.high
+    last = result.coverage.query("coverage == 1 and target == 'kind'").set_index("condition")
+    accuracy = result.main("kind").set_index("condition")["value"]
+    np.testing.assert_allclose(1 - last["value"], accuracy[last.index])
+
+
+def test_a_condition_called_row_is_refused(model, facts, batches):
+    with pytest.raises(ConfigError, match="rename it"):
+        evaluate(model, batches, facts, [Condition("row", "own", 0.5, MCAR(0.5))])
 
 
 def test_a_model_without_a_target_is_refused(facts, batches):

@@ -63,9 +63,11 @@ def reference(kind: str, predicted: np.ndarray, label: np.ndarray) -> dict[str, 
             "auroc": sk.roc_auc_score(label, predicted, average="macro"),
             "ece": float(torch.stack(errors).mean()),
             "brier": float(((predicted - label) ** 2).mean()),
+            "nll": np.mean([sk.log_loss(y, p) for y, p in zip(label.T, predicted.T, strict=True)]),
         }
     chosen, count = predicted.argmax(axis=1), predicted.shape[1]
     wrong = (predicted - np.eye(count)[label.astype(int)]) ** 2
+    normalised = predicted / predicted.sum(axis=1, keepdims=True, dtype=float)
     return {
         "accuracy": sk.accuracy_score(label, chosen),
         "balanced_accuracy": sk.balanced_accuracy_score(label, chosen),
@@ -77,7 +79,17 @@ def reference(kind: str, predicted: np.ndarray, label: np.ndarray) -> dict[str, 
         "brier": sk.brier_score_loss(label, predicted[:, 1])
         if count == 2
         else float(wrong.sum(axis=1).mean()),
+        "nll": sk.log_loss(label, normalised, labels=range(count)),
+        "aurc": aurc(predicted.max(axis=1), chosen != label),
+        # The best order puts the errors last.
+        "e_aurc": aurc(predicted.max(axis=1), chosen != label)
+        - aurc(-np.arange(len(label)), np.sort(chosen != label)),
     }
+
+
+def aurc(confidence: np.ndarray, wrong: np.ndarray) -> float:
+    """The mean over thresholds of the error of the rows that pass, by a loop."""
+    return float(np.mean([wrong[confidence >= least].mean() for least in confidence]))
 
 
 @pytest.mark.parametrize("kind", SPECS)
@@ -117,8 +129,9 @@ def test_a_resample_scores_what_its_drawn_rows_score(kind: str):
         rows = np.repeat(np.arange(ROWS), weight[:, s].astype(int))
         literal = found(kind, predicted[rows], label[rows])
         for metric, value in literal.items():
-            # AUROC is linear in the weights but for a term of order 1/N.
-            slack = 2.0 / ROWS if metric == "auroc" and s else 1e-6
+            # Areas are linear in the weights but for a term of order 1/N.
+            terms = {"auroc": 2.0, "aurc": 5.0, "e_aurc": 5.0}
+            slack = terms[metric] / ROWS if metric in terms and s else 1e-6
             assert scores[metric][0, s] == pytest.approx(value, abs=slack), metric
 
 
