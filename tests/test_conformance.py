@@ -18,7 +18,7 @@ import pytest
 
 import mmfuse.testing.fusion as kit
 from mmfuse.encoder import Encoder
-from mmfuse.fusion import Fusion, ImputedFusion
+from mmfuse.fusion import DisProFusion, Fusion, ImputedFusion
 from mmfuse.fusion.imputers import CascadeImputer
 from mmfuse.objectives import Objective
 from mmfuse.registry import known
@@ -33,6 +33,7 @@ SMALL = {"out_dim": 8, "hidden": 8, "layers": 2, "latents": 4, "head_dim": 4, "f
 TRIED_ELSEWHERE = {"frozen", "schedule", "position"}
 # What changes nothing in eval mode, and so nothing in what torch.export makes.
 TRAINING_ONLY = {"dropout", "order"}
+DISPRO = functools.partial(DisProFusion, out_dim=4, heads=2, layers=1, hidden=4, length=2, top=2)
 # Objectives that train what only one fusion has.
 FUSIONS_FOR = {
     "ImputationLoss": (
@@ -42,6 +43,8 @@ FUSIONS_FOR = {
             imputer=CascadeImputer(hidden=(4,), blocks=2),
         ),
     ),
+    "PrototypeDistillation": (DISPRO,),
+    "PrototypeLoss": (DISPRO,),
 }
 
 

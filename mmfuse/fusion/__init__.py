@@ -5,6 +5,7 @@ from mmfuse.fusion.bottleneck import BottleneckFusion
 from mmfuse.fusion.concat import ConcatFusion
 from mmfuse.fusion.crmt import CRMTFusion
 from mmfuse.fusion.cross_attention import CrossModalAttentionFusion
+from mmfuse.fusion.dispro import DisProFusion
 from mmfuse.fusion.feature_attention import FeatureAttentionFusion
 from mmfuse.fusion.gated import GatedFusion
 from mmfuse.fusion.imputed import ImputedFusion
@@ -20,8 +21,10 @@ from mmfuse.fusion.lego import (
 from mmfuse.fusion.low_rank import LowRankTensorFusion
 from mmfuse.fusion.pooling import MaxFusion, MeanFusion, SumFusion
 from mmfuse.fusion.progressive import ProgressiveWeightFusion
+from mmfuse.fusion.prompts import MissingPromptFusion
 from mmfuse.fusion.router import RouterFusion
 from mmfuse.fusion.sequential import SequentialFusion
+from mmfuse.fusion.shaspec import ShaSpecFusion
 from mmfuse.fusion.side_by_side import SideBySideFusion
 from mmfuse.fusion.ssma import SSMAFusion
 from mmfuse.fusion.tensor import TensorFusion
@@ -33,6 +36,7 @@ __all__ = [
     "CRMTFusion",
     "ConcatFusion",
     "CrossModalAttentionFusion",
+    "DisProFusion",
     "FeatureAttentionFusion",
     "Fused",
     "Fusion",
@@ -52,11 +56,13 @@ __all__ = [
     "LowRankTensorFusion",
     "MaxFusion",
     "MeanFusion",
+    "MissingPromptFusion",
     "PooledFusion",
     "ProgressiveWeightFusion",
     "RouterFusion",
     "SSMAFusion",
     "SequentialFusion",
+    "ShaSpecFusion",
     "SideBySideFusion",
     "SumFusion",
     "TensorFusion",

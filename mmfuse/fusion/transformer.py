@@ -70,10 +70,17 @@ class TransformerFusion(Fusion):
 
     def fuse(self, tokens: dict[str, Tokens], present: Tensor) -> Fused:
         """Attends over everything that is there."""
-        parts = [self.cls.expand(present.shape[0], 1, -1)]
-        for i, (m, t) in enumerate(tokens.items()):
-            parts.append(self.project[m](t.values) + self.embedding[i])
+        x, closed = self.sequence(tokens)
+        return Fused(self.layers(x, src_key_padding_mask=closed)[:, 0])
+
+    def sequence(self, tokens: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
+        """What the layers read, ``(B, 1 + T, D)``, and which of it is no key, ``(B, 1 + T)``."""
+        parts = [self.projected(m, t) for m, t in tokens.items()]
+        x = torch.cat([self.cls.expand(parts[0].shape[0], 1, -1), *parts], dim=1)
         closed = torch.cat([~t.mask for t in tokens.values()], dim=1)
-        closed = F.pad(closed, (1, 0), value=False)
-        states = self.layers(torch.cat(parts, dim=1), src_key_padding_mask=closed)
-        return Fused(states[:, 0])
+        return x, F.pad(closed, (1, 0), value=False)
+
+    def projected(self, modality: str, tokens: Tokens) -> Tensor:
+        """A modality's tokens in the width of the layers, ``(B, T_m, D)``."""
+        x: Tensor = self.project[modality](tokens.values)
+        return x + self.embedding[self.modalities.index(modality)]

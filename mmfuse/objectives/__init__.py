@@ -11,7 +11,9 @@ from mmfuse.objectives.cyclip import CyCLIPLoss
 from mmfuse.objectives.goal_alignment import GoalAlignmentLoss
 from mmfuse.objectives.imputation import ImputationLoss
 from mmfuse.objectives.m3col import M3CoLoss, MultiSClipLoss
+from mmfuse.objectives.masked_modality import MaskedModalityLoss
 from mmfuse.objectives.np_mix import NPMix
+from mmfuse.objectives.prototypes import PrototypeDistillation, PrototypeLoss
 from mmfuse.objectives.siglip import SigLIPLoss
 from mmfuse.objectives.subset_language import SubsetLanguageLoss
 from mmfuse.objectives.supcon import SupConLoss
@@ -28,9 +30,12 @@ __all__ = [
     "GoalAlignmentLoss",
     "ImputationLoss",
     "M3CoLoss",
+    "MaskedModalityLoss",
     "MultiSClipLoss",
     "NPMix",
     "Objective",
+    "PrototypeDistillation",
+    "PrototypeLoss",
     "SigLIPLoss",
     "StateChangePenalty",
     "SubsetLanguageLoss",

@@ -52,13 +52,13 @@ class Targets(nn.Module):
     Args:
         model: whose encoders are meant.
         aim: ``own``, or ``start`` for a frozen copy of the encoders as they are now, which
-            becomes part of the training's checkpoint.
+            becomes part of the training's checkpoint. Encoders that do not learn need no copy.
     """
 
     def __init__(self, model: FusionModel, aim: Aim) -> None:
         super().__init__()
         self.start: Towers | None = None
-        if aim == "start":
+        if aim == "start" and any(p.requires_grad for p in model.encoders.parameters()):
             self.start = copy.deepcopy(model.only(model.modalities)).requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Targets:
