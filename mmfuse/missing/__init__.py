@@ -16,7 +16,12 @@ from mmfuse.missing.mar import MAR
 from mmfuse.missing.mcar import MCAR, ModalityDropout
 from mmfuse.missing.mnar import LabelMNAR, ValueMNAR
 from mmfuse.missing.one_lost import OneLost
-from mmfuse.missing.rates import nominal_rate, put_back_rate, redrawn_rate
+from mmfuse.missing.rates import (
+    imbalanced_rates,
+    nominal_rate,
+    put_back_rate,
+    redrawn_rate,
+)
 
 __all__ = [
     "MAR",
@@ -31,6 +36,7 @@ __all__ = [
     "OneLost",
     "RowFacts",
     "ValueMNAR",
+    "imbalanced_rates",
     "nominal_rate",
     "put_back_rate",
     "redrawn_rate",

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-from mmfuse.errors import ConfigError
 
 
 def intercept(rate: float, slope: float) -> float:
@@ -45,46 +42,19 @@ def logistic(quantile: Tensor, rate: float, slope: float, constant: float | None
     return torch.sigmoid(a + slope * (quantile - 0.5))
 
 
-def solve(rate: float, mean: Callable[[float], float], slope: float) -> float:
-    """The intercept at which a mean of logistic curves is ``rate``, by bisection.
+def solve(rate: float, quantile: Tensor, slope: float) -> float:
+    """The intercept at which the curve has mean ``rate`` over these quantiles, by bisection.
 
     Args:
         rate: strictly between 0 and 1.
-        mean: of the curves, as a growing function of their common intercept.
-        slope: the steepest curve's.
-
-    Raises:
-        ConfigError: no intercept gives so high a mean.
+        quantile: any shape, at least one.
+        slope: how strongly the curve follows.
     """
-    bound = 40 + abs(slope)  # beyond it every curve is within 1e-17 of 0 or of 1
+    offset = slope * (quantile.double() - 0.5)
+    bound = 40 + abs(slope)  # beyond it every probability is within 1e-17 of 0 or of 1
     low, high = -bound, bound
-    most = mean(high)
-    if most < rate - 1e-9:
-        raise ConfigError(
-            f"No probabilities take the share {rate:g} away: where rows keep one modality it is "
-            f"at most {most:.4g}. Ask for less, or set keep_one=False."
-        )
     while high - low > 1e-12 * bound:
         middle = (low + high) / 2
-        low, high = (middle, high) if mean(middle) < rate else (low, middle)
+        is_low = float(torch.sigmoid(middle + offset).mean()) < rate
+        low, high = (middle, high) if is_low else (low, middle)
     return high
-
-
-def expected_share(probability: Tensor, present: Tensor, at_risk: Tensor, keep_one: bool) -> float:
-    """The share of what is at risk that independent losses take on average.
-
-    A row that would lose everything gets one modality back::
-
-        sum over rows (sum_m p_m - [keep_one] prod_m p_m) / number at risk
-
-    with sums and products over the modalities of the row.
-
-    Shape:
-        probability, present, at_risk (B, M); what is at risk is present
-    """
-    p = probability.double()
-    lost = torch.where(present, p, 0.0).sum(dim=1)
-    if keep_one:
-        everything = torch.where(present, p, 1.0).prod(dim=1)
-        lost = lost - torch.where(present.any(dim=1), everything, 0.0)
-    return float(lost.sum() / at_risk.sum())

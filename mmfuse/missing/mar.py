@@ -10,7 +10,7 @@ from torch import Tensor
 from mmfuse.errors import ConfigError
 from mmfuse.missing.base import Missingness, RowFacts
 from mmfuse.missing.drop import checked_rate, columns, draws, drop, require_some
-from mmfuse.missing.logistic import expected_share, logistic, solve
+from mmfuse.missing.logistic import logistic, solve
 
 # Made-up rows by which several drivers' intercept is found before any data is seen.
 _DRAWN = 8192
@@ -68,39 +68,37 @@ class MAR(Missingness):
         self.intercept = self._constant = intercept
         if intercept is None and len(given) > 1 and 0 < rate < 1:
             made_up = self._projected(draws(0, torch.arange(_DRAWN), given, "drivers"))
-            self._constant = solve(rate, lambda a: float(self._curve(made_up, a).mean()), slope)
+            self._constant = solve(rate, made_up, slope)
 
     def keep(self, facts: RowFacts, epoch: int = 0) -> Tensor:
         """``(B, M)`` bool, False where the modality is taken away."""
-        probability = self._spread(facts, self._curve(self._quantile(facts), self._constant))
+        curve = logistic(self._quantile(facts), self.rate, self.slope, self._constant)
+        probability = curve[:, None].repeat(1, len(facts.modalities))
+        probability[:, columns(self.weights, facts, "MAR")] = 0
         return drop(facts, probability, self.seed, self.keep_one)
 
     def calibrated(self, facts: RowFacts) -> MAR:
-        """The same mechanism, taking ``rate`` of these rows' other modalities on average.
+        """The same mechanism, whose mean probability over these rows is ``rate``.
 
-        The intercept is found by bisection on the rows at hand, gaps and ties included, and
-        with what rows get back so as to keep one. Choose it on training rows and use it for all.
+        The intercept is found by bisection on the rows at hand, gaps and ties included, each
+        counting as often as it has other modalities. Choose it on training rows and use it for
+        all. What rows get back so as to keep one (which none does that has a driver) lowers the
+        share that is lost, as it does for ``MCAR``.
 
         Args:
             facts: the rows, such as ``data.facts("train")``.
 
         Raises:
-            ConfigError: rows that keep one modality cannot lose so much.
             DataError: no row has a modality that could be lost.
             UnknownModalityError: a driver that the data lacks.
         """
         if self.rate in (0, 1):
             return self
-        quantile = self._quantile(facts)
         at_risk = facts.present.clone()
         at_risk[:, columns(self.weights, facts, "MAR")] = False
         require_some(at_risk, "MAR")
-
-        def share(a: float) -> float:
-            probability = self._spread(facts, self._curve(quantile, a))
-            return expected_share(probability, facts.present, at_risk, self.keep_one)
-
-        found = solve(self.rate, share, self.slope)
+        quantile = self._quantile(facts)[:, None].expand(at_risk.shape)[at_risk]
+        found = solve(self.rate, quantile, self.slope)
         return MAR(self.rate, self.driver, self.slope, self.seed, self.keep_one, found)
 
     def _quantile(self, facts: RowFacts) -> Tensor:
@@ -112,12 +110,3 @@ class MAR(Missingness):
     def _projected(self, quantiles: Tensor) -> Tensor:
         weight = quantiles.new_tensor(list(self.weights.values()))
         return 0.5 + (weight * (quantiles - 0.5)).sum(dim=1)
-
-    def _curve(self, quantile: Tensor, constant: float | None) -> Tensor:
-        return logistic(quantile, self.rate, self.slope, constant)
-
-    def _spread(self, facts: RowFacts, curve: Tensor) -> Tensor:
-        """``(B, M)`` each modality's probability: the row's, and 0 for the drivers."""
-        probability = curve[:, None].repeat(1, len(facts.modalities))
-        probability[:, columns(self.weights, facts, "MAR")] = 0
-        return probability

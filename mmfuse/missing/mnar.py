@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmfuse.missing.base import Missingness, RowFacts
 from mmfuse.missing.drop import checked_rate, columns, drop, require_some
-from mmfuse.missing.logistic import expected_share, logistic, solve
+from mmfuse.missing.logistic import logistic, solve
 
 
 class LabelMNAR(Missingness):
@@ -110,7 +110,11 @@ class ValueMNAR(Missingness):
 
     def keep(self, facts: RowFacts, epoch: int = 0) -> Tensor:
         """``(B, M)`` bool, False where the modality is taken away."""
-        return drop(facts, self._probability(facts, self.intercept), self.seed, self.keep_one)
+        curve = logistic(facts.value.double(), self.rate, self.slope, self.intercept)
+        probability = torch.zeros_like(curve)
+        chosen = columns(self.modalities, facts, "ValueMNAR")
+        probability[:, chosen] = curve[:, chosen]
+        return drop(facts, probability, self.seed, self.keep_one)
 
     def flipped(self) -> ValueMNAR:
         """The same mechanism with small values lost instead of large ones, at the same rate.
@@ -120,7 +124,7 @@ class ValueMNAR(Missingness):
         return ValueMNAR(self.rate, -self.slope, self.modalities, self.seed, self.keep_one)
 
     def calibrated(self, facts: RowFacts) -> ValueMNAR:
-        """The same mechanism, taking ``rate`` of these rows' modalities on average.
+        """The same mechanism, whose mean probability over these rows is ``rate``.
 
         As ``MAR.calibrated``.
 
@@ -128,7 +132,6 @@ class ValueMNAR(Missingness):
             facts: the rows, such as ``data.facts("train")``.
 
         Raises:
-            ConfigError: rows that keep one modality cannot lose so much.
             DataError: no row has a modality that could be lost.
             UnknownModalityError: a modality that the data lacks.
         """
@@ -138,17 +141,5 @@ class ValueMNAR(Missingness):
         chosen = columns(self.modalities, facts, "ValueMNAR")
         at_risk[:, chosen] = facts.present[:, chosen]
         require_some(at_risk, "ValueMNAR")
-
-        def share(a: float) -> float:
-            probability = self._probability(facts, a)
-            return expected_share(probability, facts.present, at_risk, self.keep_one)
-
-        found = solve(self.rate, share, self.slope)
+        found = solve(self.rate, facts.value[at_risk], self.slope)
         return ValueMNAR(self.rate, self.slope, self.modalities, self.seed, self.keep_one, found)
-
-    def _probability(self, facts: RowFacts, constant: float | None) -> Tensor:
-        curve = logistic(facts.value.double(), self.rate, self.slope, constant)
-        probability = torch.zeros_like(curve)
-        chosen = columns(self.modalities, facts, "ValueMNAR")
-        probability[:, chosen] = curve[:, chosen]
-        return probability

@@ -1,6 +1,10 @@
-"""Effective rates: the share that is lost when every row keeps at least one modality."""
+"""Effective rates, when every row keeps at least one modality; and unequal rates of one mean."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from mmfuse.errors import ConfigError
 from mmfuse.missing.drop import checked_rate
@@ -75,6 +79,44 @@ def nominal_rate(effective: float, modalities: int) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if put_back_rate(middle, count) > effective else (middle, high)
     return high
+
+
+def imbalanced_rates(
+    modalities: Sequence[str], mean: float = 0.5, spread: float = 0.4
+) -> dict[str, dict[str, float]]:
+    """Unequal rates for ``MCAR`` whose mean is that of one rate for all.
+
+    They lie evenly from ``mean - spread`` to ``mean + spread``. Each modality is once the one
+    that is lost most; the others follow it in their order, and then from the first.
+
+    Args:
+        modalities: their names, two or more.
+        mean: the mean rate.
+        spread: how far the ends lie from it.
+
+    Returns:
+        by the name of the modality that is lost most, the rates.
+
+    Raises:
+        ConfigError: rates outside [0, 1], or fewer than two modalities.
+
+    Reference: shared against imbalanced rates as in MissBench; models that serve modalities
+    evenly under the one do not under the other.
+
+    Example:
+        >>> imbalanced_rates(["a", "b", "c"])["b"]
+        {'b': 0.9, 'c': 0.5, 'a': 0.1}
+    """
+    count = len(modalities)
+    if count < 2:
+        raise ConfigError(f"Rates can be unequal from two modalities up; found {list(modalities)}.")
+    checked_rate(mean - spread, "mean - spread")
+    checked_rate(mean + spread, "mean + spread")
+    rates = np.linspace(mean + spread, mean - spread, count).round(12).tolist()
+    return {
+        m: dict(zip([*modalities[k:], *modalities[:k]], rates, strict=True))
+        for k, m in enumerate(modalities)
+    }
 
 
 def _checked(modalities: int) -> int:

@@ -1,5 +1,6 @@
 """Robustness: what a model does when modalities are absent, and which of them it needs."""
 
+from mmfuse.robustness.complete_conditions import complete_conditions
 from mmfuse.robustness.conditions import (
     Condition,
     complete,
@@ -26,6 +27,7 @@ __all__ = [
     "RobustnessResult",
     "RowScores",
     "complete",
+    "complete_conditions",
     "evaluate",
     "item_types",
     "label_groups",
