@@ -1,0 +1,269 @@
+"""What does CRMT's training buy, under attacks that know of its loss and when a modality is gone?
+
+Spoken and written digits, seven ways of training, five seeds. Lines are added to scores.csv as each
+training ends; what stands there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mmfuse import ArrayData, Batch, CatalogueData, FusionModel, SupervisedTask, Trainer
+from mmfuse.compare.table import interval
+from mmfuse.fusion import CRMTFusion
+from mmfuse.missing import FixedPattern
+from mmfuse.objectives import CRMTMargin, Objective, SupervisedLoss, UnimodalLoss
+from mmfuse.robustness import Condition, complete, evaluate, radii
+from mmfuse.robustness.attacks import PGD, attack_curves
+from mmfuse.runs import hush
+from mmfuse.tasks import CRMTWeightsTask
+
+EPOCHS, BATCH = 25, 64
+BUDGETS = (1.0, 2.0, 4.0)
+BOTH = "sound + image"
+BASELINE = "logistic regression"
+MLP = {"class_path": "MLPEncoder", "init_args": {"hidden": [64], "out_dim": 64}}
+LIPSCHITZ = {"class_path": "LipschitzMLPEncoder", "init_args": {"hidden": [64], "out_dim": 64}}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A way of training.
+
+    Args:
+        fusion: the fusion's name.
+        objectives: makes them.
+        encoder: of either modality.
+        weights: whether CRMT's step 2 follows.
+    """
+
+    fusion: str
+    objectives: Callable[[], list[Objective]]
+    encoder: dict[str, Any] = field(default_factory=lambda: MLP)
+    weights: bool = False
+
+
+TRAININGS = {
+    "joint": Training("ConcatFusion", lambda: [SupervisedLoss()]),
+    "unimodal heads": Training("ConcatFusion", lambda: [SupervisedLoss(), UnimodalLoss()]),
+    "CRMT's head": Training("CRMTFusion", lambda: [SupervisedLoss()]),
+    "head, unimodal": Training("CRMTFusion", lambda: [SupervisedLoss(), UnimodalLoss()]),
+    "step 1": Training("CRMTFusion", lambda: [SupervisedLoss(), CRMTMargin()]),
+    "steps 1, 2": Training("CRMTFusion", lambda: [SupervisedLoss(), CRMTMargin()], weights=True),
+    "step 1, Lipschitz": Training(
+        "CRMTFusion", lambda: [SupervisedLoss(), CRMTMargin()], encoder=LIPSCHITZ
+    ),
+}
+
+
+def digits(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """MFCC of the sounds and pixels, the digits, and which rows are the set's test rows."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "av_digits"))
+    from baseline import features  # beside that set's own study
+
+    data = CatalogueData(name)
+    source = data.dataset("train")
+    rows = np.arange(len(source.present))
+    splits = {s: data.rows(s).numpy() for s in ("train", "val", "test")}
+    used = np.isin(rows, np.concatenate(list(splits.values())))
+    inputs = {m: np.asarray(x, np.float32)[used] for m, x in features(data).items()}
+    return inputs, source.targets["digit"].numpy()[used], np.isin(rows, splits["test"])[used]
+
+
+def fitted(training: Training, data: ArrayData, seed: int, epochs: int) -> FusionModel:
+    """The model of the last epoch: none is chosen."""
+    L.seed_everything(seed, verbose=False)
+    encoders = dict.fromkeys(data.spec.modalities, training.encoder)
+    with TemporaryDirectory() as folder:
+        quiet: dict[str, Any] = {
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "limit_val_batches": 0,
+            "default_root_dir": folder,
+        }
+        task = SupervisedTask(encoders, training.fusion, training.objectives())
+        trainer = Trainer(max_epochs=epochs, enable_checkpointing=False, **quiet)
+        trainer.fit(task, datamodule=data)
+        if not training.weights:
+            return task.model
+        path = Path(folder) / "step1.ckpt"
+        trainer.save_checkpoint(path)
+        second = CRMTWeightsTask(encoders, "CRMTFusion")
+        # The authors take a third of the epochs.
+        last = Trainer(max_epochs=max(epochs // 3, 1), enable_checkpointing=False, **quiet)
+        last.fit(second, datamodule=data, start_from=path)
+        return second.model
+
+
+def measured(model: FusionModel, data: ArrayData, steps: int) -> pd.DataFrame:
+    """Accuracy under attack and absence, and what radii say of attacks that succeed."""
+    rows = list(data.loader("test"))
+    lines: list[tuple[str, str, float, float]] = []
+    attacked = attack_curves(model, rows, BUDGETS, [PGD(steps=steps)], bootstrap=0)
+    for _, line in attacked.table.iterrows():
+        name = {"ce": "PGD on CE", "margin": "PGD on the margin"}.get(line["loss"])
+        name = "worst" if line["attack"] == "worst" else name
+        if name is not None:
+            lines.append((name, line["attacked"], line["budget"], line["accuracy"]))
+    gone = [Condition(f"only {m}", "subset", 0.0, FixedPattern([m])) for m in model.modalities]
+    found = evaluate(
+        model, rows, data.facts("test"), [complete(), *gone], bootstrap=0, importance=False
+    )
+    for _, line in found.main("y").iterrows():
+        lines.append(("accuracy", line["condition"], 0.0, line["value"]))
+    fell = attacked.rows[attacked.rows["attacked"] == BOTH].set_index("row")["broken_at"]
+    kinds: dict[str, list[Batch] | None] = {"estimated": list(data.loader("train"))}
+    if isinstance(model.fusion, CRMTFusion):
+        kinds["certified"] = None
+    for kind, estimate_on in kinds.items():
+        table = radii(model, rows, estimate_on=estimate_on).table
+        mine = table[table["attacked"] == BOTH].set_index("row")
+        right = mine["label"] == mine["predicted"]
+        lines.append(("mean radius", kind, 0.0, float(mine.loc[right, "radius"].mean())))
+        for budget in BUDGETS:
+            safe = right & (mine["radius"] > budget)
+            broken = safe & (fell.reindex(mine.index) <= budget)
+            lines.append(("radius above", kind, budget, float(safe.mean())))
+            lines.append(("radius broken", kind, budget, float(broken.sum())))
+    return pd.DataFrame(lines, columns=["what", "of", "budget", "value"])
+
+
+def baseline(data: ArrayData) -> pd.DataFrame:
+    """Logistic regression on both modalities, and one on each alone."""
+    x = {
+        split: {
+            m: np.asarray(c.take(data.rows(split).numpy()))
+            for m, c in data.dataset(split).columns.items()
+        }
+        for split in ("train", "test")
+    }
+    y = {s: data.dataset(s).targets["y"][data.rows(s)].numpy() for s in ("train", "test")}
+    lines = []
+    for name, used in {
+        "complete": list(x["train"]),
+        "sound": ["sound"],
+        "image": ["image"],
+    }.items():
+        joined = {s: np.concatenate([x[s][m] for m in used], axis=1) for s in x}
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        score = model.fit(joined["train"], y["train"]).score(joined["test"], y["test"])
+        of = name if name == "complete" else f"only {name}"
+        lines.append(("accuracy", of, 0.0, score))
+    return pd.DataFrame(lines, columns=["what", "of", "budget", "value"])
+
+
+def append(lines: pd.DataFrame, path: Path) -> None:
+    """Adds a whole training to a file."""
+    if path.exists():
+        lines = pd.concat([pd.read_csv(path), lines])
+    part = path.with_suffix(".part")
+    lines.to_csv(part, index=False, float_format="%.6f")
+    part.replace(path)
+
+
+#: Columns of the tables: a title, and where the values stand.
+_ATTACKS = {
+    "clean": ("accuracy", "complete", 0.0),
+    **{f"PGD on CE, {b:g}": ("PGD on CE", BOTH, b) for b in BUDGETS},
+    **{f"PGD on the margin, {b:g}": ("PGD on the margin", BOTH, b) for b in BUDGETS},
+}
+_ALONE = {
+    "worst attack on sound, 2": ("worst", "sound", 2.0),
+    "worst attack on image, 2": ("worst", "image", 2.0),
+    "sound alone": ("accuracy", "only sound", 0.0),
+    "image alone": ("accuracy", "only image", 0.0),
+}
+
+
+def tables(scores: pd.DataFrame) -> str:
+    """Attacks; single modalities; radii."""
+    wide = scores.set_index(["training", "what", "of", "budget", "seed"])["value"].sort_index()
+    names = [t for t in (*TRAININGS, BASELINE) if t in set(scores["training"])]
+    parts = []
+    for columns in (_ATTACKS, _ALONE):
+        lines = [f"| training | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+        lines += [_row(t, [wide.get((t, *where)) for where in columns.values()]) for t in names]
+        parts.append("\n".join(lines))
+    radius = [f"radius above {b:g}" for b in BUDGETS]
+    titles = ["kind", "mean radius", *radius, *(f"of these broken, {b:g}" for b in BUDGETS)]
+    lines = [f"| training | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for t, kind in [(t, kind) for t in names for kind in ("estimated", "certified")]:
+        cells = [wide.get((t, "mean radius", kind, 0.0))]
+        if cells[0] is None:
+            continue
+        cells += [wide.get((t, "radius above", kind, b)) for b in BUDGETS]
+        broken = [wide.get((t, "radius broken", kind, b)).sum() for b in BUDGETS]
+        row = _row(f"{t} | {kind}", cells).rstrip("|")
+        lines.append(f"{row}| {' | '.join(f'{b:.0f}' for b in broken)} |")
+    parts.append("\n".join(lines))
+    seeds = scores["seed"].nunique()
+    parts.append(
+        f"Mean ± half-width of the 95 % Student interval over {seeds} seeds; broken radii are "
+        "counted over all seeds together."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, values: list[pd.Series | None]) -> str:
+    cells = []
+    for value in values:
+        if value is None:
+            cells.append("")
+            continue
+        mean, half = interval(value.to_numpy(dtype=float))
+        cells.append(f"{mean:.3f} ± {half:.3f}")
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Runs what is not done and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--data", default="av_digits")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--steps", type=int, default=40, help="of each attack (%(default)s)")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    hush()
+    path = given.out / "scores.csv"
+    read = None
+    for seed in given.seeds:
+        for name in (*TRAININGS, BASELINE):
+            done = pd.read_csv(path) if path.exists() else None
+            if done is not None and ((done["training"] == name) & (done["seed"] == seed)).any():
+                continue
+            read = read or digits(given.data)
+            inputs, label, is_test = read
+            split = np.where(is_test, "test", "train")
+            data = ArrayData(
+                inputs, label, split=split, seed=seed, batch_size=BATCH, on_duplicates="drop"
+            )
+            if name == BASELINE:
+                found = baseline(data)
+            else:
+                model = fitted(TRAININGS[name], data, seed, given.epochs)
+                found = measured(model, data, given.steps)
+            append(found.assign(training=name, seed=seed), path)
+            print(f"{name}, seed {seed}: done", flush=True)
+    told = tables(pd.read_csv(path))
+    (given.out / "table.md").write_text(told)
+    print(told)
+
+
+if __name__ == "__main__":
+    main()
