@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmfuse.errors import DataError
 from mmfuse.robustness.attacks import AttackCurves
+from mmfuse.robustness.corruptions.result import CorruptionResult
 from mmfuse.robustness.interactions.result import InteractionResult
 from mmfuse.robustness.ood import OODResult
 from mmfuse.robustness.result import RobustnessResult
@@ -19,6 +20,7 @@ from mmfuse.robustness.worst import WorstRows
 BASELINES = "baselines.parquet"
 #: What may stand in folders of its own beside the tables of absence.
 PARTS: dict[str, Callable[[Path], Any]] = {
+    "corruptions": CorruptionResult.load,
     "attacks": AttackCurves.load,
     "ood": OODResult.load,
     "interactions": InteractionResult.load,
@@ -33,6 +35,7 @@ class Findings:
     Args:
         absence: what the model does when modalities are absent.
         baselines: simpler models on the same rows, as ``write_report`` describes them.
+        corruptions: scores as inputs are noisy, blurred or misspelt.
         attacks: accuracy as inputs are moved against it.
         ood: how it tells other data from its own.
         interactions: why modalities matter.
@@ -41,6 +44,7 @@ class Findings:
 
     absence: RobustnessResult
     baselines: pd.DataFrame | None = None
+    corruptions: CorruptionResult | None = None
     attacks: AttackCurves | None = None
     ood: OODResult | None = None
     interactions: InteractionResult | None = None

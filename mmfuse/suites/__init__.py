@@ -7,17 +7,19 @@ from mmfuse.suites.base import Saved, Setting, Suite
 
 if TYPE_CHECKING:
     from mmfuse.suites.attacks import Attacks
+    from mmfuse.suites.corruptions import Corruptions
     from mmfuse.suites.interactions import Interactions
     from mmfuse.suites.ood import OOD
     from mmfuse.suites.worst import Worst
 
-__all__ = ["OOD", "Attacks", "Interactions", "Saved", "Setting", "Suite", "Worst"]
+__all__ = ["OOD", "Attacks", "Corruptions", "Interactions", "Saved", "Setting", "Suite", "Worst"]
 
 # A training run needs none of them, and their imports take their time.
 __getattr__ = lazy(
     __name__,
     {
         "Attacks": "mmfuse.suites.attacks",
+        "Corruptions": "mmfuse.suites.corruptions",
         "Interactions": "mmfuse.suites.interactions",
         "OOD": "mmfuse.suites.ood",
         "Worst": "mmfuse.suites.worst",

@@ -17,9 +17,10 @@ from suite_models import QUIET, Trained, planted
 import mmfuse
 from mmfuse import ArrayData, SupervisedTask, Trainer
 from mmfuse.errors import ConfigError, DataError, MissingFileError, UnknownModalityError
+from mmfuse.robustness.corruptions import KeyboardTypos
 from mmfuse.robustness.findings import Findings
 from mmfuse.robustness.report import write_report
-from mmfuse.suites import OOD, Attacks, Interactions, Suite, Worst
+from mmfuse.suites import OOD, Attacks, Corruptions, Interactions, Suite, Worst
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def everything(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("every") / "report"
     suites: list[Suite] = [
         Attacks(budgets=[0.1, 1.0], rows=20, steps=5),
+        Corruptions(),
         Interactions(clusters=4),
         Worst(rows=3),
         OOD({"far away": planted(seed=1, shift=8.0)}, {"far away": "far"}),
@@ -82,6 +84,13 @@ def test_rows_far_away_are_told_from_the_models_own(everything: Path):
     assert found.table["shift"].eq("far").all()
 
 
+def test_corruptions_of_what_tells_the_class_cost_more_than_of_noise(everything: Path):
+    found = Findings.load(everything).corruptions
+    table = found.main("y").query("measure == 'mean' and corruption == 'mean'")
+    mean = table.set_index("modality")["value"]
+    assert mean["left"] < mean["noise"] - 0.02
+
+
 def test_a_modality_of_noise_is_worth_nothing_in_every_reading(everything: Path):
     found = Findings.load(everything).interactions
     worth = found.importance.pivot(index="reading", columns="modality", values="value")
@@ -117,7 +126,14 @@ def _has(found: Findings, modality: str) -> np.ndarray:
 
 def test_the_page_shows_every_suite_and_says_what_was_not_tested(everything: Path):
     page = (everything / "report.html").read_text(encoding="utf-8")
-    for title in ("Under attack", "Rows out of distribution", "Why: modalities", "The worst rows"):
+    for title in (
+        "Corrupted inputs",
+        "If it may abstain",
+        "Under attack",
+        "Rows out of distribution",
+        "Why: modalities",
+        "The worst rows",
+    ):
         assert f"<h3>{title}" in page
     untested = page[page.index("What was not tested") :]
     assert "No set out of distribution is marked as near" not in untested  # escaped or not
@@ -192,6 +208,12 @@ def test_a_corrupt_file_of_a_suite_is_told_of(everything: Path, tmp_path: Path):
 
 
 # What is refused.
+
+
+def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_path: Path):
+    with pytest.raises(ConfigError, match="left"):
+        study(trained, tmp_path, [Corruptions({"left": [KeyboardTypos()]})])
+    assert not (tmp_path / "report.html").exists()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from mmfuse.robustness.report.looks import MOST, MOST_CONDITIONS
 from mmfuse.robustness.report.sections import (
     attacks,
     baselines,
+    corruptions,
+    coverage,
     interactions,
     matrix,
     ood,
@@ -87,9 +89,11 @@ def _target(study: Study, target: str) -> str:
             matrix.section(study, target),
             _importance(study, target),
             interactions.section(study, target),
+            corruptions.section(study, target),
             attacks.section(study, target),
             ood.section(study, target),
             _calibration(study, target),
+            coverage.section(study, target),
             _survival(study, target),
             _steps(study, target),
             baselines.section(study, target),
@@ -105,7 +109,10 @@ def _summary(study: Study, target: str) -> str:
     for model in study.models:
         if len(study.models) > 1:
             said.append(f"<h4>{blocks.text(model)}</h4>")
-        more = (part.sentences(study, target, model) for part in (attacks, ood, interactions))
+        more = (
+            part.sentences(study, target, model)
+            for part in (corruptions, attacks, ood, interactions)
+        )
         said.append(blocks.bullets([*summary(study, target, model), *chain(*more)]))
     return "".join(said)
 

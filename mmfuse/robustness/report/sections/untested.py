@@ -10,6 +10,7 @@ from mmfuse.robustness.report import blocks
 from mmfuse.robustness.report.study import Study
 
 _SUITES = {
+    "corruptions": "No input was corrupted: nothing is known of noise, blur or misspelt words.",
     "attacks": "No attack was run: nothing is known of inputs that are made to fool the model.",
     "ood": "No rows from elsewhere were shown: nothing is known of inputs it should refuse.",
     "interactions": "Interactions of modalities were not looked at.",
