@@ -42,6 +42,8 @@ MAIN_METRIC = {
 # Rows times resamples: beyond it fewer resamples are drawn, whose intervals are narrow anyway.
 _DRAWS = 2e7
 _FEWEST = 100
+# Rows times conditions scored at once, each of which takes some hundred bytes on the way.
+_CELLS = 2**22
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,9 @@ def score(
     summed over classes, between 0 and 2), the negative log-likelihood in nats, and for
     answering only the surest rows AURC and E-AURC, see ``selective.areas``. Several labels:
     macro F1, AUROC, ECE, Brier and negative log-likelihood, each averaged over labels on the
-    rows where that label is known. Regression: MAE, mean
-    squared error and R2 likewise over values; RMSE is the root of that mean. Survival:
-    Harrell's and Uno's concordance index and, unless the model is Cox's, which has no curve,
-    the integrated Brier score.
+    rows where that label is known. Regression: MAE, mean squared error and R2 likewise over
+    values; RMSE is the root of that mean. Survival: Harrell's and Uno's concordance index and,
+    unless the model is Cox's, which has no curve, the integrated Brier score.
 
     Args:
         spec: the target.
@@ -135,12 +136,17 @@ def resampled(
     arguments are those of ``score``.
     """
     known = is_labelled(spec, label)
-    predicted, label = predicted[:, known], label[known]
+    label = label[known]
     rows = len(label)
     if not rows:
         return {m: np.full((len(predicted), 1), np.nan) for m in metric_names(spec)}
     weight = resamples(rows, affordable(rows, bootstrap), seed)
-    return _scores(spec, predicted, label, weight)
+    size = max(_CELLS // rows, 1)
+    parts = [
+        _scores(spec, predicted[at : at + size][:, known], label, weight)
+        for at in range(0, len(predicted), size)
+    ]
+    return {m: np.concatenate([p[m] for p in parts]) for m in parts[0]}
 
 
 def mean_score(

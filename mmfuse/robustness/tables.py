@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,38 +68,61 @@ def predictions_table(
 ) -> pd.DataFrame:
     """One line for each row, condition, target and output."""
     names = [c.name for c in conditions]
+    outputs = {t: _outputs(spec) for t, spec in targets.items()}
+    known_outputs = sorted({name for of in outputs.values() for name in of})
     parts = []
     for target, spec in targets.items():
         label, value = found.labels[target], found.values[target]
+
+        def lines(
+            output: str,
+            label: NDArray[np.float64],
+            prediction: NDArray[np.generic],
+            target: str = target,
+        ) -> dict[str, Any]:
+            part = _lines(found.rows, names, label, prediction)
+            size = len(part["row"])
+            part["target"] = _constant(target, sorted(targets), size)
+            part["output"] = _constant(output, known_outputs, size)
+            return part
+
         if spec.kind in ("binary", "multiclass"):
-            known = np.where(label < 0, np.nan, label)
-            part = _lines(found.rows, names, known, value.argmax(axis=2))
+            part = lines("", np.where(label < 0, np.nan, label), value.argmax(axis=2))
             for k, name in enumerate(class_names(spec)):
                 part[f"p_{name}"] = value[:, :, k].ravel()
-            parts.append(part.assign(target=target, output=""))
+            parts.append(part)
             continue
         if spec.kind == "survival":
-            part = _lines(found.rows, names, label[:, 0], value[:, :, 0])
+            part = lines("", label[:, 0], value[:, :, 0])
             part["event"] = np.tile(label[:, 1].astype(np.float32), len(names))
             for k, name in enumerate(spec.outputs[1:], start=1):
                 part[f"p_{name}"] = value[:, :, k].ravel()
-            parts.append(part.assign(target=target, output=""))
+            parts.append(part)
             continue
         label = label.reshape(len(label), -1)
-        several = spec.kind == "multilabel" or spec.width > 1
-        outputs = class_names(spec) or tuple(map(str, range(spec.width)))
-        for k, name in enumerate(outputs):
+        for k, name in enumerate(class_names(spec) or tuple(map(str, range(spec.width)))):
             one = value[:, :, k]
             chosen = one > 0.5 if spec.kind == "multilabel" else one
-            part = _lines(found.rows, names, label[:, k], chosen)
+            part = lines(outputs[target][k], label[:, k], chosen)
             if spec.kind == "multilabel":
                 part[f"p_{name}"] = one.ravel()
-            parts.append(part.assign(target=target, output=name if several else ""))
-    table = pd.concat(parts, ignore_index=True)
-    for column in ("target", "output"):
-        table[column] = table[column].astype("category")
+            parts.append(part)
+    frames = [pd.DataFrame(part, copy=False) for part in parts]
+    table = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     first = list(COLUMNS["predictions"])
     return table[first + [c for c in table.columns if c not in first]]
+
+
+def _outputs(spec: TargetSpec) -> tuple[str, ...]:
+    """What ``output`` says of each line of a row: "" where there is one only."""
+    if spec.kind == "multilabel" or (spec.kind == "regression" and spec.width > 1):
+        return class_names(spec) or tuple(map(str, range(spec.width)))
+    return ("",)
+
+
+def _constant(value: str, known: Sequence[str], size: int) -> Any:
+    codes = np.full(size, known.index(value), np.int8 if len(known) < 128 else np.int32)
+    return pd.Categorical.from_codes(codes, categories=pd.Index(known))  # type: ignore[arg-type]
 
 
 def _lines(
@@ -106,17 +130,18 @@ def _lines(
     names: Sequence[str],
     label: NDArray[np.float64],
     prediction: NDArray[np.generic],
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "row": np.tile(rows, len(names)),
-            "condition": pd.Categorical.from_codes(
-                np.repeat(np.arange(len(names)), len(rows)), categories=pd.Index(names)
-            ),
-            "label": np.tile(label.astype(np.float32), len(names)),
-            "prediction": prediction.astype(np.float32).ravel(),
-        }
-    )
+) -> dict[str, Any]:
+    # Ten million lines are soon reached, so that every byte of a column counts.
+    small = rows.astype(np.int32) if len(rows) and rows.max() < 2**31 else rows
+    return {
+        "row": np.tile(small, len(names)),
+        "condition": pd.Categorical.from_codes(
+            np.repeat(np.arange(len(names), dtype=np.int16), len(rows)),
+            categories=pd.Index(names),
+        ),
+        "label": np.tile(label.astype(np.float32), len(names)),
+        "prediction": prediction.astype(np.float32).ravel(),
+    }
 
 
 def coverage_table(
@@ -129,9 +154,11 @@ def coverage_table(
         known = is_labelled(spec, label)
         if spec.kind not in ("binary", "multiclass") or not known.any():
             continue
-        value = found.values[target][:, known]
-        wrong = value.argmax(axis=2) != label[known]
-        risk, rows = risk_at(value.max(axis=2).astype(np.float64), wrong, COVERAGES)
+        risk = np.empty((len(conditions), len(COVERAGES)))
+        for line, value in zip(risk, found.values[target], strict=True):  # one by one, for memory
+            wrong = value[known].argmax(axis=1) != label[known]
+            sure = value[known].max(axis=1).astype(np.float64)
+            line[:], rows = (x.squeeze() for x in risk_at(sure[None], wrong[None], COVERAGES))
         low, high = wilson(risk, rows)
         part = {
             "condition": np.repeat([c.name for c in conditions], len(COVERAGES)),

@@ -116,6 +116,17 @@ def test_conditions_are_scored_each_on_its_own_predictions(kind: str):
             )
 
 
+def test_conditions_in_many_parts_score_the_same(monkeypatch):
+    predicted, label = drawn("multiclass")
+    stack = np.stack([predicted, predicted[::-1], np.roll(predicted, 3, axis=0)])
+    whole = score(SPECS["multiclass"], stack, label, bootstrap=20)
+    monkeypatch.setattr(metrics, "_CELLS", 1)
+    for a, b in zip(whole, score(SPECS["multiclass"], stack, label, bootstrap=20), strict=True):
+        assert a.metric == b.metric
+        for x, y in ((a.value, b.value), (a.low, b.low), (a.high, b.high)):
+            np.testing.assert_allclose(x, y, rtol=1e-9)
+
+
 def weighted_scores(kind: str, predicted: np.ndarray, label: np.ndarray, weight: np.ndarray):
     return metrics._scores(SPECS[kind], predicted[None], label, weight)
 
