@@ -117,7 +117,7 @@ def spec_of(path: str | Path) -> DataSpec | None:
         MissingFileError, CheckpointError: as ``read``.
     """
     told = read(path)["mmfuse"]
-    model = told["model"] if "model" in told else told.get("recommendation", {}).get("tower")
+    model = told.get("model", told.get("gpvae")) or told.get("recommendation", {}).get("tower")
     return None if model is None else DataSpec.from_dict(model["spec"])
 
 
@@ -162,10 +162,15 @@ def described(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         name: what an error calls the checkpoint.
 
     Raises:
-        CheckpointError: it is of a recommender, or mmfuse did not make it.
+        CheckpointError: it is of a recommender or a GPVAE, or mmfuse did not make it.
     """
     if "mmfuse" not in content:
         raise CheckpointError(f"{name} was not made by mmfuse; it describes no model.")
+    if "gpvae" in content["mmfuse"]:
+        raise CheckpointError(
+            f"{name} holds a GPVAE, which mmfuse.gpvae.MMGPVAE.load reads. Give the checkpoint "
+            "of a task that predicts or aligns."
+        )
     if "model" not in content["mmfuse"]:
         raise CheckpointError(
             f"{name} holds a recommender, which serves with mmfuse.Recommender.load or mmfuse "

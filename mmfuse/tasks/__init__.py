@@ -6,6 +6,7 @@ from mmfuse.tasks.build import build_model
 from mmfuse.tasks.co_training import CoTrainingTask, Peer
 from mmfuse.tasks.crmt_weights import CRMTWeightsTask
 from mmfuse.tasks.distillation import DistillationTask
+from mmfuse.tasks.gpvae import GPVAETask
 from mmfuse.tasks.recommendation import RecommendationTask
 from mmfuse.tasks.specialisation import SpecialisationTask
 from mmfuse.tasks.supervised import SupervisedTask
@@ -16,6 +17,7 @@ __all__ = [
     "CoTrainingTask",
     "DistillationTask",
     "FusionTask",
+    "GPVAETask",
     "Peer",
     "RecommendationTask",
     "SpaceHead",

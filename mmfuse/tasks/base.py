@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
@@ -18,12 +17,13 @@ from mmfuse.data import FusionDataModule
 from mmfuse.encoder import Encoder
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import Fusion
-from mmfuse.missing import ModalityDropout, RowFacts
+from mmfuse.missing import ModalityDropout
 from mmfuse.model import FusionModel, Output, Towers
 from mmfuse.objectives import Objective
 from mmfuse.recorded import describe, in_words
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.build import build_encoders, build_model
+from mmfuse.tasks.dropping import thinned
 from mmfuse.tasks.start import starting_spec, take_weights
 from mmfuse.tasks.trained import TrainedTask
 from mmfuse.tasks.unreadable import Unreadable
@@ -182,15 +182,7 @@ class FusionTask(TrainedTask, ABC):
         self._unreadable.add(batch.problems)
         if self.modality_dropout is None or not self.trainer.training:
             return batch
-        unknown = torch.full_like(batch.index, -1)
-        facts = RowFacts(
-            batch.modalities,
-            batch.index,
-            batch.present,
-            unknown,
-            torch.full(batch.present.shape, 0.5),
-        )
-        return batch.keep(self.modality_dropout.keep(facts, epoch=self.current_epoch))
+        return thinned(batch, self.modality_dropout, self.current_epoch)
 
     def forward(self, batch: Batch) -> Output:
         """The model's output for a batch."""

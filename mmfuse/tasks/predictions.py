@@ -80,7 +80,10 @@ class PredictionWriter(L.Callback):
 
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes this process's rows; the first process joins all parts."""
-        frame = to_frame(self._outputs, cast(FusionModel, pl_module.model).spec)
+        # A task whose predictions are of no target makes its own table of them.
+        own = getattr(pl_module, "frame", None)
+        spec = cast(FusionModel, pl_module.model).spec
+        frame = own(self._outputs) if own else to_frame(self._outputs, spec)
         self._outputs = []
         parts = [self._part(rank) for rank in range(trainer.world_size)]
         with replacing(parts[trainer.global_rank]) as part:
