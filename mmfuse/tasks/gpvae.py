@@ -96,11 +96,13 @@ class GPVAETask(TrainedTask):
     def setup(self, stage: str) -> None:
         """Builds the model from what the data look like."""
         data = data_of(self)
-        if self.model is None:
-            self.model = MMGPVAE(data.spec, self.series, *self._given)
-        self._found = {split: Scores() for split in ("val", "test")}
-        self._unseen = {split: UnseenSeries(self.model) for split in ("val", "test")}
+        self._take(self.model or MMGPVAE(data.spec, self.series, *self._given))
         data.attach({})
+
+    def _take(self, model: MMGPVAE) -> None:
+        self.model = model
+        self._found = {split: Scores() for split in ("val", "test")}
+        self._unseen = {split: UnseenSeries(model) for split in ("val", "test")}
 
     def on_fit_start(self) -> None:
         """Checks that what counts as counts is."""
@@ -229,7 +231,7 @@ class GPVAETask(TrainedTask):
                     f"The checkpoint is of another model. {'; '.join(differing)}. Give the "
                     "configuration that the checkpoint was trained with."
                 )
-        self.model = MMGPVAE.rebuild(found).to(self.device)
+        self._take(MMGPVAE.rebuild(found).to(self.device))
 
 
 def _differing(found: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,10 @@ def test_it_learns_and_infers_through_an_absent_modality(tmp_path):
     assert found["test/signal_r2_absent"] > 0.2
     assert found["test/spikes_r2_absent"] > 0.05
     assert found["test/kl"] > 0
+    path = trainer.checkpoint_callback.last_model_path
+    again = quiet(tmp_path / "b").test(task(), datamodule=rows, ckpt_path=path, verbose=False)[0]
+    for name in ("test/signal_r2_absent", "test/spikes_r2_absent", "test/kl"):
+        assert again[name] == pytest.approx(found[name], abs=1e-5)
 
 
 def test_its_checkpoint_gives_the_model_and_its_latents_a_table(tmp_path):
