@@ -4,9 +4,9 @@ Each corruption has five severities, after ImageNet-C (Hendrycks and Dietterich,
 arXiv:1903.12261): one corruption a copy, never several in a row. MultiBench's are not copied, as
 they silence sounds that they do not pick, swap cells by copying them, and write in place.
 
-The field's libraries are not used for the steps: imagecorruptions had its last release in 2020,
-imagenet-c in 2018, nlpaug in 2022; their random numbers are global, so that a row's corruption
-depends on the rows before it. torchvision and torchaudio serve where they take no random numbers.
+The field's libraries are not used for the steps. imagecorruptions had its last release in 2020,
+imagenet-c in 2018, nlpaug in 2022; they draw from global generators, so that a row's corruption
+depends on the rows before it. torchvision and torchaudio serve where they draw nothing.
 """
 
 from mmfuse.robustness.corruptions.base import SEVERITIES, Corruption
