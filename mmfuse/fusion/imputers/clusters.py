@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _ROUNDS = 100
@@ -25,20 +26,15 @@ def shared_distance(
     Shape:
         z (B, D), present (B, M), other (N, D), other_present (N, M) -> (B, N)
     """
-    widths = torch.bincount(columns, minlength=present.shape[1]).clamp(min=1)
-    scale = widths.to(z.dtype).rsqrt()[columns]
+    of = F.one_hot(columns, present.shape[1]).to(z.dtype)
+    scale = of.sum(dim=0).rsqrt()[columns]  # 1 / the square root of the modality's width
     z, other = z * scale, other * scale
     here, there = present.to(z.dtype), other_present.to(z.dtype)
     # |a - b|^2 = |a|^2 + |b|^2 - 2 a'b, the squares added up over shared modalities alone.
-    squares = _squares(z, columns, here) @ there.T + here @ _squares(other, columns, there).T
+    squares = z.square() @ of @ there.T + here @ (other.square() @ of).T
     both = here @ there.T
     mean = (squares - 2 * z @ other.T).clamp(min=0) / both.clamp(min=1)
     return mean.masked_fill(both == 0, torch.inf)
-
-
-def _squares(z: Tensor, columns: Tensor, here: Tensor) -> Tensor:
-    """``(B, M)``, the squared length of each modality's columns; zero where absent."""
-    return torch.zeros_like(here).index_add(1, columns, z.square())
 
 
 def k_means(z: Tensor, present: Tensor, columns: Tensor, count: int, seed: int) -> Tensor:
@@ -73,11 +69,12 @@ def k_means(z: Tensor, present: Tensor, columns: Tensor, count: int, seed: int) 
         if chosen is not None and torch.equal(nearest, chosen):
             break
         chosen = nearest
-        total = torch.zeros_like(centres).index_add(0, chosen, z)
-        number = torch.zeros_like(centres).index_add(0, chosen, here.to(z))
+        # A product, and no scattered sum, whose order a GPU leaves open.
+        mine = F.one_hot(chosen, len(centres)).to(z.dtype).T
+        number = mine @ here.to(z.dtype)
         # A centre that lost all its rows stays where it is.
-        is_used = torch.bincount(chosen, minlength=len(centres)).unsqueeze(1) > 0
-        centres = torch.where(is_used, total / number.clamp(min=1), centres)
+        is_used = mine.any(dim=1, keepdim=True)
+        centres = torch.where(is_used, mine @ z / number.clamp(min=1), centres)
     return centres
 
 
