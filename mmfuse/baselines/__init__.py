@@ -2,6 +2,7 @@
 
 from mmfuse.baselines.evaluate import baseline_scores, modality_scores
 from mmfuse.baselines.features import Features, readable
+from mmfuse.baselines.leak import mask_leak, mask_leaks
 from mmfuse.baselines.models import BASELINES, BOOSTING, LINEAR, fit_baseline
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "Features",
     "baseline_scores",
     "fit_baseline",
+    "mask_leak",
+    "mask_leaks",
     "modality_scores",
     "readable",
 ]
