@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmfuse import ArrayData, Batch, CatalogueData, FusionModel, SupervisedTask, Trainer
+from mmfuse import ArrayData, Batch, FusionModel, SupervisedTask, Trainer
 from mmfuse.compare.table import interval
 from mmfuse.fusion import CRMTFusion
 from mmfuse.missing import FixedPattern
@@ -30,6 +30,9 @@ from mmfuse.robustness import Condition, complete, evaluate, radii
 from mmfuse.robustness.attacks import PGD, attack_curves
 from mmfuse.runs import hush
 from mmfuse.tasks import CRMTWeightsTask
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from columns import Columns
 
 EPOCHS, BATCH = 25, 64
 BUDGETS = (1.0, 2.0, 4.0)
@@ -67,20 +70,6 @@ TRAININGS = {
         "CRMTFusion", lambda: [SupervisedLoss(), CRMTMargin()], encoder=LIPSCHITZ
     ),
 }
-
-
-def digits(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """MFCC of the sounds and pixels, the digits, and which rows are the set's test rows."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "av_digits"))
-    from baseline import features  # beside that set's own study
-
-    data = CatalogueData(name)
-    source = data.dataset("train")
-    rows = np.arange(len(source.present))
-    splits = {s: data.rows(s).numpy() for s in ("train", "val", "test")}
-    used = np.isin(rows, np.concatenate(list(splits.values())))
-    inputs = {m: np.asarray(x, np.float32)[used] for m, x in features(data).items()}
-    return inputs, source.targets["digit"].numpy()[used], np.isin(rows, splits["test"])[used]
 
 
 def fitted(training: Training, data: ArrayData, seed: int, epochs: int) -> FusionModel:
@@ -247,12 +236,8 @@ def main() -> None:
             done = pd.read_csv(path) if path.exists() else None
             if done is not None and ((done["training"] == name) & (done["seed"] == seed)).any():
                 continue
-            read = read or digits(given.data)
-            inputs, label, is_test = read
-            split = np.where(is_test, "test", "train")
-            data = ArrayData(
-                inputs, label, split=split, seed=seed, batch_size=BATCH, on_duplicates="drop"
-            )
+            read = read or Columns.of(given.data)
+            data = read.data(seed, batch_size=BATCH)
             if name == BASELINE:
                 found = baseline(data)
             else:

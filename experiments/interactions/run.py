@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -23,12 +21,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mmfuse import ArrayData, CatalogueData, SupervisedTask, Trainer
+from mmfuse import ArrayData, SupervisedTask, Trainer
 from mmfuse.compare.table import interval
 from mmfuse.robustness import complete, evaluate, mean_interactions, row_scores
 from mmfuse.robustness.interactions import discretised_pid
 from mmfuse.robustness.interactions.discrete import PARTS
 from mmfuse.runs import hush
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from columns import Columns
 
 SETS = ("av_digits", "handwritten", "rosmap", "mosi_utterance")
 FUSIONS = ("LateMeanFusion", "ConcatFusion", "GatedFusion", "LowRankTensorFusion")
@@ -38,49 +39,6 @@ ENCODER = {
     "class_path": "MLPEncoder",
     "init_args": {"hidden": [64], "out_dim": 32, "dropout": 0.3},
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A set's rows as columns of numbers, with its own test rows."""
-
-    inputs: Mapping[str, np.ndarray]
-    label: np.ndarray
-    is_test: np.ndarray
-
-    @classmethod
-    def of(cls, name: str) -> Rows:
-        """From the catalogue; of sounds and images MFCC and pixels."""
-        data = CatalogueData(name)
-        source = data.dataset("train")
-        every = np.arange(len(source.present))
-        if name == "av_digits":
-            sys.path.insert(0, str(Path(__file__).parents[1] / "av_digits"))
-            from baseline import features  # beside that set's own study
-
-            inputs = features(data)
-        else:
-            inputs = {m: c.take(every) for m, c in source.columns.items()}
-        (label,) = source.targets.values()
-        used = np.concatenate([data.rows(s).numpy() for s in ("train", "val", "test")])
-        kept = np.isin(every, used)
-        return cls(
-            {m: np.asarray(x, np.float32)[kept] for m, x in inputs.items()},
-            label.numpy()[kept],
-            np.isin(every, data.rows("test").numpy())[kept],
-        )
-
-    def pair(self, first: str, second: str, seed: int) -> ArrayData:
-        """Two modalities; the seed draws who validates."""
-        return ArrayData(
-            {m: self.inputs[m] for m in (first, second)},
-            self.label,
-            target_kinds={"y": "multiclass"},
-            split=np.where(self.is_test, "test", "train"),
-            seed=seed,
-            batch_size=BATCH,
-            on_duplicates="drop",
-        )
 
 
 def study(data: ArrayData, seed: int, epochs: int) -> dict[str, float]:
@@ -248,14 +206,14 @@ def main() -> None:
     hush()
     path = given.out / "scores.csv"
     for name in given.sets:
-        rows = Rows.of(name)
+        rows = Columns.of(name)
         for first, second in combinations(rows.inputs, 2):
             for seed in given.seeds:
                 key = {"data": name, "first": first, "second": second, "seed": seed}
                 done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(key))
                 if (done[list(key)] == pd.Series(key)).all(axis=1).any():
                     continue
-                found = study(rows.pair(first, second, seed), seed, given.epochs)
+                found = study(rows.data(seed, first, second, batch_size=BATCH), seed, given.epochs)
                 append(key | found, path)
                 print(f"{name}: {first}, {second}, seed {seed}: done", flush=True)
     told = tables(pd.read_csv(path))

@@ -21,16 +21,17 @@ def study():
     del sys.modules["crmt_study"]
 
 
-def rows(name: str):
+def rows(study):
     """Two modalities that tell three digits."""
     draw = np.random.default_rng(0)
     label = draw.integers(0, 3, 90)
     inputs = {m: np.eye(3)[label] * 3 + draw.normal(size=(90, 3)) for m in ("sound", "image")}
-    return inputs, label, np.arange(90) < 30
+    return study.Columns(inputs, label, np.arange(90) < 30)
 
 
 def test_it_runs_goes_on_and_certified_radii_hold(study, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(study, "digits", rows)
+    columns = rows(study)
+    monkeypatch.setattr(study.Columns, "of", lambda name: columns)
     words = ["run.py", "--out", str(tmp_path), "--seeds", "0", "--epochs", "3", "--steps", "3"]
     monkeypatch.setattr(sys, "argv", words)
     study.main()
