@@ -27,14 +27,14 @@ def measures(curve: Array) -> dict[str, Array]:
     ``clean`` is the score without corruption and ``mean`` that over the severities 1 to 5.
     ``area`` is the area under the curve by trapezoids, severity 5 being 1 (MultiBench's relative
     robustness); ``relative_area`` the same, and ``retained`` the score at severity 5, divided by
-    the clean score, NaN where that is 0.
+    the clean score, NaN where that is not above 0, as an R2 may be.
 
     Shape:
         (6, S) -> (S,) each
     """
     clean, width = curve[0], 1 / len(SEVERITIES)
     area = width * ((curve[1:] + curve[:-1]) / 2).sum(axis=0)
-    whole = np.where(clean == 0, np.nan, clean)
+    whole = np.where(clean > 0, clean, np.nan)
     found = (clean, curve[1:].mean(axis=0), area, area / whole, curve[-1] / whole)
     return dict(zip(MEASURES, found, strict=True))
 

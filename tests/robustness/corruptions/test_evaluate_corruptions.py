@@ -36,7 +36,7 @@ from mmfuse.robustness.corruptions import (
 from mmfuse.robustness.corruptions.measures import MEASURES, measures
 from mmfuse.robustness.corruptions.passes import Corrupted, rows_of_batches
 from mmfuse.robustness.corruptions.result import COLUMNS
-from mmfuse.robustness.metrics import score
+from mmfuse.robustness.metrics import metric_names, score
 from mmfuse_encoders import (
     GRUEncoder,
     HashedNgramEncoder,
@@ -214,7 +214,10 @@ def test_measures_against_sums_by_hand():
         assert found["retained"][k] == pytest.approx(curve[5, k] / curve[0, k])
     flat = measures(np.full((6, 1), 0.7))
     assert [float(v[0]) for v in flat.values()] == pytest.approx([0.7, 0.7, 0.7, 1.0, 1.0])
-    assert math.isnan(measures(np.zeros((6, 1)))["retained"][0])
+    for worthless in (0.0, -0.2):  # such as an R2
+        found = measures(np.full((6, 1), worthless))
+        assert math.isnan(found["retained"][0])
+        assert math.isnan(found["relative_area"][0])
 
 
 def test_the_summary_measures_each_curve_and_the_mean_curve_of_each_modality(model, batches):
@@ -306,7 +309,7 @@ def test_one_modality_has_no_curve_of_all_at_once_and_twelve_have():
     model, batch = simple(widths)
     found = evaluate_corruptions(model, [batch], measured=known(widths), bootstrap=0)
     assert set(found.scores["modality"]) == {*widths, ""}
-    assert len(found.scores) == (12 * 5 + 1) * 6 * 6
+    assert len(found.scores) == (12 * 5 + 1) * 6 * len(metric_names(model.spec.targets["y"]))
 
 
 def test_a_modality_that_no_row_has_keeps_every_score():
