@@ -9,6 +9,7 @@ from mmfuse.robustness.conditions import (
 )
 from mmfuse.robustness.evaluate import evaluate
 from mmfuse.robustness.importance import Importance, modality_importance
+from mmfuse.robustness.matrix import AbsenceMatrix, absence_matrix
 from mmfuse.robustness.permutation import permutation_importance
 from mmfuse.robustness.radius import Radii, radii
 from mmfuse.robustness.result import RobustnessResult
@@ -19,13 +20,16 @@ from mmfuse.robustness.row_importance import (
     row_importance,
 )
 from mmfuse.robustness.row_scores import RowScores, row_scores
+from mmfuse.robustness.training import models_by_training
 
 __all__ = [
+    "AbsenceMatrix",
     "Condition",
     "Importance",
     "Radii",
     "RobustnessResult",
     "RowScores",
+    "absence_matrix",
     "complete",
     "complete_conditions",
     "evaluate",
@@ -34,6 +38,7 @@ __all__ = [
     "mean_importance",
     "mean_interactions",
     "modality_importance",
+    "models_by_training",
     "permutation_importance",
     "radii",
     "row_importance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mmfuse.robustness.conditions import MCAR_RATES
 from mmfuse.robustness.findings import BASELINES as BASELINE_FILE
 from mmfuse.robustness.findings import PARTS, Findings
 from mmfuse.robustness.report import print_report, write_report
+from mmfuse.robustness.training import simulator_in_words, training_absence
 from mmfuse.suites.base import Setting, Split, Suite, Tell
 
 
@@ -152,22 +153,12 @@ def _trained(
                 "There is no trained model to evaluate. Give a checkpoint, such as "
                 "--ckpt_path=runs/version_0/checkpoints/best.ckpt or --ckpt_path=best."
             )
-        return model, {"missing": _in_words(describe(data.missing) if data.missing else None)}
+        own = describe(data.missing) if data.missing else None
+        return model, {"missing": simulator_in_words(own)}
     content = checkpoint.read(ckpt_path)
     model = checkpoint.load(ckpt_path)
     data.adopt(model.spec)
-    told = {k: _in_words(content["mmfuse"][k]) for k in ("missing", "modality_dropout")}
-    return model, {"checkpoint": Path(ckpt_path).name, **told}
-
-
-def _in_words(description: Mapping[str, Any] | list[Any] | None) -> str:
-    """A simulator as a person would write it: "LabelMNAR(rate=0.8)"; of a merged model several."""
-    if isinstance(description, list):
-        return " or ".join(map(_in_words, description))
-    if description is None:
-        return "none"
-    given = ", ".join(f"{k}={v!r}" for k, v in description["init_args"].items())
-    return f"{description['class_path'].rpartition('.')[2]}({given})"
+    return model, {"checkpoint": Path(ckpt_path).name, **training_absence(content)}
 
 
 def _median_risks(
