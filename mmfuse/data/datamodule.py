@@ -299,6 +299,10 @@ class FusionDataModule(RunData):
         given = {k: v for k, v in changed.items() if k == "seed" or v is not None}
         return type(self)(**{**self._arguments, **given})
 
+    def narrowed(self, modalities: list[str]) -> Self:
+        """The same data, splits included, with some of its modalities alone."""
+        return type(self)(**{**self._arguments, "only": modalities})
+
     def save(self, folder: str | Path) -> None:
         """Writes ``rows.parquet`` (split and realised masks of every row) and ``data.json``.
 
