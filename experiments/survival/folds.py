@@ -47,13 +47,18 @@ def data_of(cancer: str, fold: int, bins: int) -> CatalogueData:
     return CatalogueData(name, survival_bins=bins, val=0, batch_size=64)
 
 
-def task() -> SupervisedTask:
-    """The same encoders for every fusion."""
+def settings() -> tuple[dict[str, Any], Any]:
+    """Encoders and optimizer, the same for every fusion."""
     omics = functools.partial(MLPEncoder, hidden=[128], out_dim=64, dropout=0.5)
     encoders: dict[str, Any] = dict.fromkeys(("rnaseq", "cnv", "mut"), omics)
     encoders["clinical"] = functools.partial(TableMLPEncoder, out_dim=64)
-    adamw = functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
-    return SupervisedTask(encoders, optimizer=adamw)
+    return encoders, functools.partial(torch.optim.AdamW, lr=1e-3, weight_decay=0.05)
+
+
+def task() -> SupervisedTask:
+    """Concatenation; the study puts each fusion in its place."""
+    encoders, optimizer = settings()
+    return SupervisedTask(encoders, optimizer=optimizer)
 
 
 def fused(cancer: str, fold: int, model: str, runs: Path) -> pd.DataFrame:
