@@ -38,6 +38,7 @@ class Trainer(RunTrainer):
         split: Literal["train", "val", "test"] = "test",
         out: str | Path | None = None,
         suites: list[Suite] | None = None,
+        absence: Literal["standard", "complete"] = "standard",
         mcar_rates: list[float] | None = None,
         bootstrap: int = 1000,
         seed: int = 0,
@@ -54,6 +55,8 @@ class Trainer(RunTrainer):
             split: the rows to evaluate.
             out: folder of the report; the run's folder by default.
             suites: what to study besides absence: ``mmfuse list suites``.
+            absence: ``complete`` adds modalities that are lost one by one, at unequal rates, in
+                blocks, bursts and clusters, calibrated on training rows.
             mcar_rates: rates of modalities missing at random; 0.1 to 0.9 by default.
             bootstrap: resamples behind each interval.
             seed: seed of the simulated absence.
@@ -95,6 +98,7 @@ class Trainer(RunTrainer):
             found,
             split,
             suites or (),
+            absence,
             mcar_rates,
             bootstrap,
             seed,

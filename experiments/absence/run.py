@@ -68,7 +68,7 @@ def fitted(method: Method, data: ArrayData, seed: int, epochs: int) -> FusionMod
             trainer.fit(task, datamodule=data, **({"start_from": path} if path else {}))
             path = Path(folder) / f"stage{place}.ckpt"
             if place < len(method.stages) - 1:
-                trainer.save_checkpoint(path)
+                trainer.save_checkpoint(path, weights_only=True)
         return task.model if method.fill is None else filled(task.model, method.fill)
 
 

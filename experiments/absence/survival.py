@@ -67,7 +67,7 @@ def fitted(method: Method, data: CatalogueData, fold: int, epochs: int) -> Fusio
             trainer.fit(made, datamodule=data, **({"start_from": path} if path else {}))
             path = Path(folder) / f"stage{place}.ckpt"
             if place < len(method.stages) - 1:
-                trainer.save_checkpoint(path)
+                trainer.save_checkpoint(path, weights_only=True)
         return made.model
 
 

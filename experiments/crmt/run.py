@@ -90,7 +90,7 @@ def fitted(training: Training, data: ArrayData, seed: int, epochs: int) -> Fusio
         if not training.weights:
             return task.model
         path = Path(folder) / "step1.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=True)
         second = CRMTWeightsTask(encoders, "CRMTFusion")
         # The authors take a third of the epochs.
         last = Trainer(max_epochs=max(epochs // 3, 1), enable_checkpointing=False, **quiet)

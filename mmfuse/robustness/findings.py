@@ -13,6 +13,7 @@ from mmfuse.errors import DataError
 from mmfuse.robustness.attacks import AttackCurves
 from mmfuse.robustness.corruptions.result import CorruptionResult
 from mmfuse.robustness.interactions.result import InteractionResult
+from mmfuse.robustness.leak_result import LeakResult
 from mmfuse.robustness.ood import OODResult
 from mmfuse.robustness.result import RobustnessResult
 from mmfuse.robustness.worst import WorstRows
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[Path], Any]] = {
     "attacks": AttackCurves.load,
     "ood": OODResult.load,
     "interactions": InteractionResult.load,
+    "leak": LeakResult.load,
     "worst": WorstRows.load,
 }
 
@@ -39,6 +41,7 @@ class Findings:
         attacks: accuracy as inputs are moved against it.
         ood: how it tells other data from its own.
         interactions: why modalities matter.
+        leak: what the mask alone tells of the targets.
         worst: the rows that it gets most wrong.
     """
 
@@ -48,6 +51,7 @@ class Findings:
     attacks: AttackCurves | None = None
     ood: OODResult | None = None
     interactions: InteractionResult | None = None
+    leak: LeakResult | None = None
     worst: WorstRows | None = None
 
     @classmethod

@@ -9,10 +9,21 @@ if TYPE_CHECKING:
     from mmfuse.suites.attacks import Attacks
     from mmfuse.suites.corruptions import Corruptions
     from mmfuse.suites.interactions import Interactions
+    from mmfuse.suites.leak import LeakCheck
     from mmfuse.suites.ood import OOD
     from mmfuse.suites.worst import Worst
 
-__all__ = ["OOD", "Attacks", "Corruptions", "Interactions", "Saved", "Setting", "Suite", "Worst"]
+__all__ = [
+    "OOD",
+    "Attacks",
+    "Corruptions",
+    "Interactions",
+    "LeakCheck",
+    "Saved",
+    "Setting",
+    "Suite",
+    "Worst",
+]
 
 # A training run needs none of them, and their imports take their time.
 __getattr__ = lazy(
@@ -21,6 +32,7 @@ __getattr__ = lazy(
         "Attacks": "mmfuse.suites.attacks",
         "Corruptions": "mmfuse.suites.corruptions",
         "Interactions": "mmfuse.suites.interactions",
+        "LeakCheck": "mmfuse.suites.leak",
         "OOD": "mmfuse.suites.ood",
         "Worst": "mmfuse.suites.worst",
     },

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 import torch
@@ -20,13 +20,23 @@ from mmfuse.errors import ConfigError
 from mmfuse.files import replacing, require_writable
 from mmfuse.model import FusionModel
 from mmfuse.recorded import describe
-from mmfuse.robustness import complete, evaluate, label_groups, standard_conditions
+from mmfuse.robustness import (
+    Condition,
+    complete,
+    complete_conditions,
+    evaluate,
+    label_groups,
+    standard_conditions,
+)
 from mmfuse.robustness.conditions import MCAR_RATES
 from mmfuse.robustness.findings import BASELINES as BASELINE_FILE
 from mmfuse.robustness.findings import PARTS, Findings
 from mmfuse.robustness.report import print_report, write_report
 from mmfuse.robustness.training import simulator_in_words, training_absence
 from mmfuse.suites.base import Setting, Split, Suite, Tell
+
+#: Which conditions of absence a study has.
+Absence = Literal["standard", "complete"]
 
 
 def robustness_run(
@@ -36,6 +46,7 @@ def robustness_run(
     ckpt_path: str | Path | None = None,
     split: Split = "test",
     suites: Sequence[Suite] = (),
+    absence: Absence = "standard",
     mcar_rates: Sequence[float] | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -57,6 +68,8 @@ def robustness_run(
         ckpt_path: a checkpoint instead. Its classes and statistics count, not the data's.
         split: the rows.
         suites: what to study besides absence.
+        absence: the ``standard_conditions``, or the ``complete_conditions``, which add absence
+            with a structure and are calibrated on training rows where there are some.
         mcar_rates: rates missing completely at random; 0.1 to 0.9 by default.
         bootstrap: resamples behind each interval.
         seed: of simulated absence, resamples and baselines.
@@ -72,6 +85,8 @@ def robustness_run(
     folder = Path(folder)
     if split not in ("train", "val", "test"):
         raise ConfigError(f"split is {split!r}; expected train, val or test.")
+    if absence not in get_args(Absence):
+        raise ConfigError(f"absence is {absence!r}; expected standard or complete.")
     names = [suite.name for suite in suites]
     if len(set(names)) < len(names):
         raise ConfigError(f"suites names a kind twice: {names}. Give each once.")
@@ -81,8 +96,7 @@ def robustness_run(
     for suite in suites:
         suite.check(model, data)
     rates = MCAR_RATES if mcar_rates is None else tuple(mcar_rates)
-    groups = label_groups(model.spec)
-    conditions = standard_conditions(model.modalities, groups, seed, rates)
+    conditions = _conditions(absence, model, data, seed, rates)
     batches = data.loader(split, missing=None)
     with _progress(has_progress_bar) as tell:
         tell(f"{len(conditions)} conditions", len(batches))
@@ -159,6 +173,20 @@ def _trained(
     model = checkpoint.load(ckpt_path)
     data.adopt(model.spec)
     return model, {"checkpoint": Path(ckpt_path).name, **training_absence(content)}
+
+
+def _conditions(
+    absence: Absence,
+    model: FusionModel,
+    data: FusionDataModule,
+    seed: int,
+    rates: tuple[float, ...],
+) -> list[Condition]:
+    groups = label_groups(model.spec)
+    if absence == "standard":
+        return standard_conditions(model.modalities, groups, seed, rates)
+    facts = data.facts("train") if len(data.rows("train")) else None
+    return complete_conditions(model.modalities, facts, groups, seed, mcar_rates=rates)
 
 
 def _median_risks(

@@ -20,7 +20,7 @@ from mmfuse.errors import ConfigError, DataError, MissingFileError, UnknownModal
 from mmfuse.robustness.corruptions import KeyboardTypos
 from mmfuse.robustness.findings import Findings
 from mmfuse.robustness.report import write_report
-from mmfuse.suites import OOD, Attacks, Corruptions, Interactions, Suite, Worst
+from mmfuse.suites import OOD, Attacks, Corruptions, Interactions, LeakCheck, Suite, Worst
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def everything(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
     suites: list[Suite] = [
         Attacks(budgets=[0.1, 1.0], rows=20, steps=5),
         Corruptions(),
+        LeakCheck(),
         Interactions(clusters=4),
         Worst(rows=3),
         OOD({"far away": planted(seed=1, shift=8.0)}, {"far away": "far"}),
@@ -100,6 +101,25 @@ def test_a_modality_of_noise_is_worth_nothing_in_every_reading(everything: Path)
     assert parts.loc[("left", "right", "redundancy"), "bits"] > 0.2
     assert len(found.pairs) == 3
     assert found.types["share"].sum() == pytest.approx(1)
+
+
+def test_masks_that_follow_the_label_leak_and_those_of_chance_do_not(everything: Path):
+    table = Findings.load(everything).leak.table
+    best = table.groupby("family")["value"].max()
+    assert best["mnar"] > 0.7
+    assert best["mcar"] < 0.65
+    page = (everything / "report.html").read_text(encoding="utf-8")
+    assert "What the mask alone tells" in page
+
+
+def test_complete_absence_has_structure_and_says_so(trained: Trained, tmp_path: Path):
+    found = study(trained, tmp_path, [], absence="complete")
+    families = set(found.absence.conditions["family"])
+    assert {"one_lost", "block", "bursts", "imbalanced_mcar"} <= families
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "unequal rates" not in page[page.index("What was not tested") :]
+    with pytest.raises(ConfigError, match="standard or complete"):
+        study(trained, tmp_path, [], absence="full")
 
 
 def test_the_worst_rows_are_those_of_the_lowest_probability_of_the_truth(everything: Path):
@@ -224,6 +244,7 @@ def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_p
         lambda: Attacks(budgets=[-1.0]),
         lambda: Interactions(pairs=0),
         lambda: Worst(rows=0),
+        lambda: LeakCheck(folds=1),
         lambda: OOD({}),
     ],
 )

@@ -21,6 +21,7 @@ from mmfuse.robustness.report.sections import (
     corruptions,
     coverage,
     interactions,
+    leak,
     matrix,
     ood,
     untested,
@@ -86,6 +87,7 @@ def _target(study: Study, target: str) -> str:
             _subsets(study, target),
             _mcar(study, target),
             _shifts(study, target),
+            leak.section(study, target),
             matrix.section(study, target),
             _importance(study, target),
             interactions.section(study, target),
@@ -111,7 +113,7 @@ def _summary(study: Study, target: str) -> str:
             said.append(f"<h4>{blocks.text(model)}</h4>")
         more = (
             part.sentences(study, target, model)
-            for part in (corruptions, attacks, ood, interactions)
+            for part in (leak, corruptions, attacks, ood, interactions)
         )
         said.append(blocks.bullets([*summary(study, target, model), *chain(*more)]))
     return "".join(said)
@@ -160,7 +162,7 @@ def _shifts(study: Study, target: str) -> str:
     if figure is None:
         return ""
     return blocks.section(
-        "Missing at random (MAR) and not at random (MNAR)",
+        "Missing at random (MAR), not at random (MNAR), or with a structure",
         blocks.plot(figure, f"Score of {target} where absence follows data or label"),
         blocks.paragraph(
             "Dashes show the score on complete data. 'Flipped' turns the relation round: those "

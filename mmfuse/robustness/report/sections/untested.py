@@ -14,6 +14,7 @@ _SUITES = {
     "attacks": "No attack was run: nothing is known of inputs that are made to fool the model.",
     "ood": "No rows from elsewhere were shown: nothing is known of inputs it should refuse.",
     "interactions": "Interactions of modalities were not looked at.",
+    "leak": "Whether who is absent tells the answer by itself was not checked.",
     "worst": "Single rows were not looked at.",
 }
 _FAMILIES = {
@@ -21,6 +22,10 @@ _FAMILIES = {
     "mar": "absence that another modality decides",
     "mnar": "absence that the label decides",
     "value_mnar": "absence that the lost value decides",
+    "one_lost": "rows that lose exactly one modality",
+    "imbalanced_mcar": "unequal rates",
+    "block": "modalities that are lost together",
+    "bursts": "runs of rows",
 }
 
 
