@@ -158,8 +158,9 @@ def _list(words: Sequence[str]) -> int:
     from mmfuse.registry import entries
 
     module, name, _ = _LISTS[kind]
-    if module.startswith("mmfuse.recommend"):
-        import_names("mmfuse.recommend")
+    for lazy in ("mmfuse.recommend", "mmfuse.suites"):
+        if module.startswith(lazy):
+            import_names(lazy)
     base = getattr(importlib.import_module(module), name)
     table = Table(box=None, pad_edge=False)
     table.add_column(kind, no_wrap=True, style="bold")
