@@ -36,9 +36,11 @@ class ImputationLoss(Objective):
     Args:
         weight: factor in the sum of objectives; 1 in MMIN, 0.01 in SMIL.
         schedule: how the factor moves over training.
-        targets: ``own``, the model's own encodings of this step; or ``start``, those of a frozen
-            copy of the encoders as they are when training starts. Started from a model that was
-            trained on complete rows (``mmfuse fit --start_from``), that copy is MMIN's teacher.
+        targets: ``own``, the model's own encodings of this step, and the imputer alone learns from
+            them, as encoders that follow their own aim would become alike; or ``start``, those of
+            a frozen copy of the encoders as they are when training starts, and encoders learn
+            from them too. Started from a model that was trained on complete rows (``mmfuse fit
+            --start_from``), that copy is MMIN's teacher.
         cycle: factor of the way back within the loss; for ``CascadeImputer``.
 
     Raises:
@@ -96,6 +98,8 @@ class ImputationLoss(Objective):
         hidden = draw_hidden(present, batch.index, self.training)
         kept = present & ~hidden
         x = fusion.joined(blanked)
+        if self.targets == "own":
+            x = x.detach()
         imputer = fusion.imputer
         seen = x.masked_fill(~imputer.spread(kept), 0)
         made = fusion.impute(seen, kept)
