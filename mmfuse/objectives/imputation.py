@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor
 
 from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Objective, Schedule
 from mmfuse.objectives.hidden import Aim, Targets, draw_hidden
-from mmfuse.objectives.target_loss import weighted_mean
 from mmfuse.tokens import Tokens
 
 if TYPE_CHECKING:
     from mmfuse.fusion.imputed import ImputedFusion
     from mmfuse.model import FusionModel, Output
+
+#: The least sum of squares that errors are divided by.
+_SMALL = 1e-6
 
 
 class ImputationLoss(Objective):
@@ -25,13 +28,17 @@ class ImputationLoss(Objective):
     Of each row that has n > 1 modalities, 1 to n - 1 are hidden. With x the encodings, kept and
     hidden disjoint, and x' the row that the imputer makes of what is kept::
 
-        L_m     = 1/M mean_{rows that hide m}  mean_{columns of m} ( x'_m - target_m )^2
-        L_cycle = cycle * mean_rows  mean_{columns kept} ( back(x' where hidden)  - sg x )^2
+        L_m     = 1/M sum_{rows that hide m} | x'_m - target_m |^2 / sum_{same rows} | target_m |^2
+        L_cycle = cycle * sum_rows | back(x' where hidden) - sg x |^2 / sum_rows | sg x |^2
 
+    each over the columns that were hidden, or kept. Relative to the size of the targets, as that
+    grows while encoders learn, and a best epoch chosen by the sum of losses would be an early one.
     The way back is a second cascade of the same size, which is to find what was kept in what was
-    imagined. Add it to ``SupervisedLoss`` with an ``ImputedFusion`` whose imputer learns, and give
-    the task ``modality_dropout``, so that the heads learn from imagined modalities too. Rows that
-    lost modalities to it hide some of the others here.
+    imagined.
+
+    Add it to ``SupervisedLoss`` with an ``ImputedFusion`` whose imputer learns, and give the task
+    ``modality_dropout``, so that the heads learn from imagined modalities too. Rows that lost
+    modalities to it hide some of the others here.
 
     Args:
         weight: factor in the sum of objectives; 1 in MMIN, 0.01 in SMIL.
@@ -51,10 +58,10 @@ class ImputationLoss(Objective):
         with Uncertain Missing Modalities", ACL 2021; Ma et al., "SMIL: Multimodal Learning with
         Severely Missing Modality", AAAI 2021, arXiv:2103.05677.
 
-    Departs from the authors' code: hidden modalities alone are compared, where MMIN's cascade is
-    also to imagine zero for what is present, and its targets carry the teacher's answer to a
-    stream of zeros; rows that lack something take part; SMIL compares two later layers, not the
-    encodings.
+    Departs from the authors' code: errors are relative; hidden modalities alone are compared,
+    where MMIN's cascade is also to imagine zero for what is present, and its targets carry the
+    teacher's answer to a stream of zeros; rows that lack something take part; SMIL compares two
+    later layers, not the encodings.
     """
 
     def __init__(
@@ -106,12 +113,18 @@ class ImputationLoss(Objective):
         losses = {}
         aims = self.aims(model, batch, tokens)
         for i, (m, part) in enumerate(imputer.split(made).items()):
-            error = (part - aims[m]).square().mean(dim=1)
-            here = hidden[:, i].to(error.dtype)
-            losses[m] = weighted_mean(error.masked_fill(~hidden[:, i], 0), here) / len(aims)
+            losses[m] = _relative(part, aims[m], hidden[:, i : i + 1]) / len(aims)
         if self.cycle:
             imagined = made.masked_fill(~imputer.spread(hidden), 0)
-            gap = (self.back(imagined, hidden) - seen.detach()).square()
             counted = imputer.spread(kept & hidden.any(dim=1, keepdim=True))
-            losses["cycle"] = self.cycle * weighted_mean(gap, counted.to(gap.dtype))
+            returned = self.back(imagined, hidden)
+            losses["cycle"] = self.cycle * _relative(returned, seen.detach(), counted)
         return losses
+
+
+def _relative(found: Tensor, aim: Tensor, counted: Tensor) -> Tensor:
+    """Sum of squared errors over the sum of squares of the aim, of what is counted alone."""
+    kind = torch.promote_types(found.dtype, torch.float32)
+    error = (found - aim).to(kind).square().masked_fill(~counted, 0).sum()
+    size = aim.to(kind).square().masked_fill(~counted, 0).sum()
+    return error / size.clamp(min=_SMALL)

@@ -80,17 +80,19 @@ def test_it_is_the_squared_error_where_something_was_hidden_and_the_way_back(tar
         made = model.fusion.imputer(row, kept)
         name = list(WIDTHS)[hidden]
         gap = made[0, 4 * hidden : 4 * hidden + 4] - aims[name].values[i, 0]
-        errors[name].append((gap**2).sum() / 4)
+        errors[name].append((sum(g**2 for g in gap), sum(t**2 for t in aims[name].values[i, 0])))
         imagined = torch.zeros_like(made)
         imagined[0, 4 * hidden : 4 * hidden + 4] = made[0, 4 * hidden : 4 * hidden + 4]
         flags = torch.tensor([[k == hidden for k in range(3)]])
         returned = objective.back(imagined, flags)
         for d in range(12):
             if kept[0, d // 4]:
-                back.append((returned[0, d] - row[0, d]) ** 2)
-    for m, error in errors.items():
-        torch.testing.assert_close(found[m], sum(error) / len(error) / 3)
-    torch.testing.assert_close(found["cycle"], 0.5 * sum(back) / len(back))
+                back.append(((returned[0, d] - row[0, d]) ** 2, row[0, d].detach() ** 2))
+    for m, pairs in errors.items():
+        error, size = map(sum, zip(*pairs, strict=True))
+        torch.testing.assert_close(found[m], error / size / 3)
+    error, size = map(sum, zip(*back, strict=True))
+    torch.testing.assert_close(found["cycle"], 0.5 * error / size)
 
 
 @pytest.mark.parametrize("targets", ["own", "start"])
@@ -108,6 +110,23 @@ def test_encoders_learn_from_a_fixed_aim_alone_and_never_as_targets(targets):
     }
     assert learns == {"a": targets == "start", "b": False, "c": False}
     assert all(p.grad is not None for p in model.fusion.imputer.parameters())
+
+
+def test_the_size_of_the_encodings_is_no_matter():
+    errors = []
+    for size in (1.0, 100.0):
+        model = make_model(PlaceholderImputer())
+        objective = ImputationLoss()
+        objective.build(model)
+        objective.eval()
+        with torch.no_grad():
+            model.fusion.imputer.vectors.mul_(size)
+            for encoder in model.encoders.values():
+                last = [p for p in encoder.modules() if isinstance(p, torch.nn.Linear)][-1]
+                last.weight.mul_(size)
+                last.bias.mul_(size)
+        errors.append(losses(model, objective, make_batch(PRESENT)))
+    torch.testing.assert_close(*errors)
 
 
 def test_the_copy_of_the_start_is_frozen_and_stays_in_eval_mode():
