@@ -35,7 +35,7 @@ def data(**options):
     return ArrayData({"a": a, "b": b}, {"kind": label}, batch_size=32, **options)
 
 
-def task(imputer, encoder="MLPEncoder", objectives=()):
+def task(imputer, encoder="MLPEncoder", objectives=(), **options):
     init = {"options": {"out_dim": 8, "hidden": 8}, "imputer": imputer}
     encoders = {
         "*": encoder
@@ -43,7 +43,7 @@ def task(imputer, encoder="MLPEncoder", objectives=()):
         else {"class_path": f"mmfuse_encoders.{encoder}", "init_args": {"out_dim": 6}}
     }
     made = {"class_path": PATH, "init_args": init}
-    return SupervisedTask(encoders, made, list(objectives), modality_dropout=0.3)
+    return SupervisedTask(encoders, made, list(objectives), modality_dropout=0.3, **options)
 
 
 def trainer(folder, epochs=2, **options):
@@ -139,7 +139,9 @@ def test_what_the_cascade_imagines_gets_nearer_to_what_was_hidden(tmp_path):
     torch.manual_seed(0)
     source = data()
     objective = ImputationLoss(weight=3.0)
-    made = task(CascadeImputer((16, 8), 2), "IdentityEncoder", [objective])
+    imputer = CascadeImputer((16, 8), 2)
+    quick = lambda p: torch.optim.Adam(p, lr=1e-2)  # noqa: E731
+    made = task(imputer, "IdentityEncoder", [objective], optimizer=quick)
     before, run = [], trainer(tmp_path, epochs=40, enable_checkpointing=False)
 
     def error():
