@@ -21,6 +21,8 @@ SCRIPTS = (
     "training_step.py",
     "absent_encoders.py",
     "robustness_subsets.py",
+    "absence_suite.py",
+    "absence_memory.py",
     "attack_budgets.py",
     "sequential_steps.py",
     "startup.py",

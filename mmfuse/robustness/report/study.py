@@ -17,9 +17,8 @@ from mmfuse.survival.plot import risk_group
 #: commas, as ``present`` does in ``RobustnessResult.conditions``: "left", "left,right".
 BASELINE_COLUMNS = ("model", "modalities", "target", "metric", "value", "low", "high")
 
-#: Families in which something other than pure chance decides who is absent.
-NOT_COMPLETELY_AT_RANDOM = ("mar", "mnar", "mnar_flipped", "value_mnar", "value_mnar_flipped")
-_CHANCE = ("complete", "subset", "empty", "mcar")
+#: Families of complete data, fixed patterns and independent draws at one rate.
+_PLAIN = ("complete", "subset", "empty", "mcar")
 
 
 #: What a report is of: absence alone, or all that a study found.
@@ -97,9 +96,9 @@ class Study:
         return table[wanted].reset_index(drop=True)
 
     def shifts(self, target: str) -> pd.DataFrame:
-        """The main scores where chance alone does not decide: MAR, MNAR, the caller's own."""
+        """The main scores where absence has a reason or a structure, or is the caller's own."""
         table = self.scores(target)
-        return table[~table["family"].isin(_CHANCE)].reset_index(drop=True)
+        return table[~table["family"].isin(_PLAIN)].reset_index(drop=True)
 
     def area(self, target: str, model: str) -> float:
         """The area under the model's MCAR curve; NaN without one."""
