@@ -32,8 +32,8 @@ def section(study: Study, target: str) -> str:
         blocks.paragraph(
             "Scores of models that are shown who is absent and nothing else, cross-validated on "
             f"the {result.meta['split']} rows. Above chance, so much can be had without looking at "
-            "any modality. MCAR's masks are pure chance: compare with its lines, as fitting adds to "
-            "what the intervals tell."
+            "any modality. MCAR's masks are chance alone: compare with its lines, as fitting adds "
+            "to what the intervals tell."
         ),
         blocks.table(["condition", "model", metric, "chance", ""], lines),
     )
