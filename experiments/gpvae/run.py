@@ -132,6 +132,12 @@ def table(scores: pd.DataFrame) -> str:
     for (what, by), own in scores.groupby(["what", "by"], sort=False):
         mean, half = interval(own["value"].to_numpy())
         lines.append(f"| {what} | {by} | {mean:.3f} ± {half:.3f} |")
+    wide = scores.set_index(["what", "by", "seed"])["value"].sort_index()
+    for what in (w for w in dict.fromkeys(scores["what"]) if "from" in w):
+        for other in ("ridge, each step", f"ridge, {AROUND} steps around"):
+            less = wide[what, "MM-GPVAE"] - wide[what, other]
+            mean, half = interval(less.to_numpy())
+            lines.append(f"| {what} | MM-GPVAE less {other} | {mean:+.3f} ± {half:.3f} |")
     count = scores["seed"].nunique()
     lines.append(f"\nMean ± half-width of the 95 % Student interval over {count} seeds.\n")
     return "\n".join(lines)

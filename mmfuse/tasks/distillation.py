@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import nn
 
@@ -130,7 +131,9 @@ class DistillationTask(SupervisedTask):
 
     def _meet(self, data: FusionDataModule) -> Team:
         if not self._team:
-            self._team = [Team.read(self.teacher)]
+            # What teachers draw for their first weights is not to move the student's.
+            with torch.random.fork_rng(devices=[]):
+                self._team = [Team.read(self.teacher)]
             data.adopt(joint_spec(data.spec, self._team[0], self._reads))
         return self._team[0]
 
@@ -142,9 +145,10 @@ class DistillationTask(SupervisedTask):
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` as the student; terms of distillation make what they need."""
         super().build(model)
-        for team in self._team:
-            for term in self._distillations:
-                term.build(model, team)
+        with torch.random.fork_rng(devices=[]):
+            for team in self._team:
+                for term in self._distillations:
+                    term.build(model, team)
 
     def start_from(self, source: FusionModel | str | Path, data: FusionDataModule) -> list[str]:
         """Takes the weights of a student that was trained before: alone, or in a team.

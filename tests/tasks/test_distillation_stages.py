@@ -187,6 +187,17 @@ def test_the_third_stage_starts_from_the_co_trained_student(stages, tmp_path):
         other.start_from(stages[1], planted())
 
 
+def test_without_weight_it_is_the_student_alone_bit_for_bit(stages, tmp_path):
+    torch.manual_seed(0)
+    alone = SupervisedTask({"a": encoder(dropout=0.2)}, fusion())
+    quiet(tmp_path / "a").fit(alone, datamodule=planted(only=["a"]))
+    torch.manual_seed(0)
+    terms = [FeatureDistillation(weight=0), WeightedRoutedDistillation(weight=0)]
+    task = DistillationTask(stages[1], {"a": encoder(dropout=0.2)}, fusion(), terms)
+    quiet(tmp_path / "b").fit(task, datamodule=planted())
+    assert _same(alone.model.parameters(), task.model.parameters())
+
+
 def test_teachers_stay_frozen_and_rows_without_them_train_by_the_task_alone(stages, tmp_path):
     task, data = distilling(stages[1], SoftTargets(), WeightedRoutedDistillation()), planted()
     quiet(tmp_path, 1).fit(task, datamodule=data)
