@@ -78,7 +78,8 @@ def _figures(curves: dict[str, AttackCurves], norm: str) -> dict[str, go.Figure]
         found = next(iter(curves.values()))
         sets = _sets(found.table, norm)
         figure = _figure({s: (found, s) for s in sets}, norm)
-        return {"each modality and all": figure} if sets else {}
+        title = "each modality and all" if len(sets) > 1 else "all at once"
+        return {title: figure} if sets else {}
     sets = list(dict.fromkeys(s for c in curves.values() for s in _sets(c.table, norm)))
     return {
         s: _figure({m: (c, s) for m, c in curves.items() if s in _sets(c.table, norm)}, norm)

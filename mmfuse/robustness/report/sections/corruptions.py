@@ -97,7 +97,14 @@ def _curves(
     """One figure of a model with all modalities, or of all models for each modality."""
     found = {model: _means(result, target) for model, result in results.items()}
     if len(found) == 1:
-        return {"each modality and all": _curve(next(iter(found.values())), metric)}
+        (means,) = found.values()
+        if len(means) <= len(looks.COLOURS):
+            return {"each modality and all": _curve(means, metric)}
+        # More voices than colours: those that suffer most, and all at once.
+        last = sorted(means, key=lambda name: float(means[name].iloc[-1]))
+        kept = [n for n in last if n != _AT_ONCE][: len(looks.COLOURS) - 1]
+        shown = {n: c for n, c in means.items() if n in kept or n == _AT_ONCE}
+        return {f"the {len(kept)} modalities that suffer most, and all": _curve(shown, metric)}
     names = list(dict.fromkeys(name for means in found.values() for name in means))
     return {
         name: _curve({m: means[name] for m, means in found.items() if name in means}, metric)
