@@ -16,9 +16,12 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from torchaudio.functional import resample
+from torchaudio.transforms import MFCC
 
 from mmfuse import ArrayData, Batch, CatalogueData, SupervisedTask, Trainer
 from mmfuse.compare.table import interval
+from mmfuse.media import Sound
 from mmfuse.objectives import A2D, NPMix, Objective, SupervisedLoss, UnimodalLoss
 from mmfuse.robustness.ood import evaluate_ood
 
@@ -77,6 +80,25 @@ class Digits:
         """The test rows of the other classes."""
         return _batch({m: x[self.is_test & (self.label >= KNOWN)] for m, x in self.inputs.items()})
 
+    def elsewhere(self) -> Batch:
+        """Sounds of surroundings and emoji, heard and seen as those of av_digits are."""
+        from baseline import mfcc
+
+        sounds, pictures = CatalogueData("esc10"), CatalogueData("openmoji")
+        every = sounds.dataset("train").columns["sound"]
+        heard = [every.read(i) for i in range(len(every))]
+        extract = MFCC(8000, n_mfcc=20, melkwargs={"n_fft": 256, "hop_length": 128, "n_mels": 32})
+        slow = [Sound(resample(torch.tensor(s.samples), s.rate, 8000).numpy(), 8000) for s in heard]
+        seen = pictures.dataset("train").columns["picture"].take(np.arange(len(slow)))
+        # Strokes are white in the digits, dark in the emoji.
+        grey = [255 - np.asarray(p.convert("L").resize((28, 28)), np.float32) for p in seen]
+        return _batch(
+            {
+                "sound": np.stack([mfcc(s, extract) for s in slow]),
+                "image": np.stack(grey).reshape(len(slow), -1) / 255,
+            }
+        )
+
     def noise(self, seed: int) -> Batch:
         """Rows of Gaussian noise, with the mean and deviation of each feature of known rows."""
         draw = np.random.default_rng(seed)
@@ -126,6 +148,9 @@ def study(name: str, digits: Digits, seed: int, epochs: int) -> pd.DataFrame:
         "init_args": {"hidden": [128], "out_dim": 64, "dropout": 0.2},
     }
     parts = []
+    others = {"unknown": [digits.unknown()], "noise": [digits.noise(seed)]}
+    if name == "av_digits":
+        others["elsewhere"] = [digits.elsewhere()]
     steps = epochs * -(-len(digits.known(seed).rows("train")) // BATCH)
     for training, objectives in trainings(len(digits.inputs), steps).items():
         L.seed_everything(seed, verbose=False)
@@ -146,9 +171,9 @@ def study(name: str, digits: Digits, seed: int, epochs: int) -> pd.DataFrame:
             task.model,
             data.loader("train"),
             data.loader("test"),
-            {"unknown": [digits.unknown()], "noise": [digits.noise(seed)]},
+            others,
             heads=None if training == "fused alone" else task.objectives[1],
-            shifts={"unknown": "near", "noise": "far"},
+            shifts={s: "near" if s == "unknown" else "far" for s in others},
             bootstrap=0,
         )
         line = found.table[["set", "score", "metric", "value"]]
@@ -214,7 +239,8 @@ def _trainings(scores: pd.DataFrame) -> str:
 def _every_score(scores: pd.DataFrame) -> str:
     columns = {
         f"{s} {title}": (s, metric)
-        for s in ("unknown", "noise")
+        for s in ("unknown", "noise", "elsewhere")
+        if s in set(scores["set"])
         for title, metric in (
             ("AUROC", "auroc"), ("FPR95", "fpr95_out"), ("FPR95 (in)", "fpr95_in"),
         )
