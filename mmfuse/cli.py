@@ -57,6 +57,7 @@ _LISTS = {
     "objectives": ("mmfuse.objectives", "Objective", "what training may lower besides the task"),
     "imputers": ("mmfuse.fusion.imputers", "Imputer", "what fills in an absent modality"),
     "missing": ("mmfuse.missing", "Missingness", "how modalities go missing, in simulation"),
+    "distillation": ("mmfuse.distillation", "Distillation", "what a student learns from a teacher"),
     "suites": ("mmfuse.suites", "Suite", "what a robustness study may hold besides absence"),
     "corruptions": (
         "mmfuse.robustness.corruptions",

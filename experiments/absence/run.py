@@ -35,6 +35,7 @@ from mmfuse.runs import hush
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from columns import Columns
+from progress import append, is_done
 
 SETS = ("rosmap", "av_digits_speakers", "handwritten", "womens_clothing")
 EPOCHS, BATCH, MASK_SEEDS = 20, 64, 3
@@ -182,16 +183,6 @@ def _joined(
     )
 
 
-def append(lines: list[dict[str, Any]], path: Path) -> None:
-    """Adds a whole training to a file."""
-    table = pd.DataFrame(lines)
-    if path.exists():
-        table = pd.concat([pd.read_csv(path), table])
-    part = path.with_suffix(".part")
-    table.to_csv(part, index=False, float_format="%.6f")
-    part.replace(path)
-
-
 def main() -> None:
     """Runs what is not done and writes the tables."""
     parser = argparse.ArgumentParser(
@@ -211,8 +202,7 @@ def main() -> None:
         for seed in given.seeds:
             for method in given.methods:
                 key = {"data": name, "method": method, "seed": seed}
-                done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(key))
-                if (done[list(key)] == pd.Series(key)).all(axis=1).any():
+                if is_done(path, key):
                     continue
                 columns = columns or Columns.of(name)
                 if method == CEILING and len(columns.inputs) > MOST:

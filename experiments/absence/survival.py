@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import lightning as L
 import pandas as pd
 from methods import METHODS, Method
-from run import append
 
 from mmfuse import CatalogueData, FusionModel, SupervisedTask, Trainer
 from mmfuse.baselines import baseline_scores
@@ -26,8 +25,10 @@ from mmfuse.missing import MCAR
 from mmfuse.robustness import Condition, complete, evaluate
 from mmfuse.runs import hush
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "survival"))
 from folds import CANCERS, EPOCHS, FOLDS, data_of, settings
+from progress import append, is_done
 
 CHOSEN = ("declared absent", "dropout .3", "ridge imputed", "ShaSpec", "DisPro")
 BASELINE = "ridge Cox, means"
@@ -134,8 +135,7 @@ def main() -> None:
     for cancer, fold in itertools.product(given.cancers, given.folds):
         for method in (*CHOSEN, BASELINE):
             key = {"cancer": cancer, "fold": fold, "method": method}
-            done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(key))
-            if (done[list(key)] == pd.Series(key)).all(axis=1).any():
+            if is_done(path, key):
                 continue
             data = data_of(cancer, fold, bins=4)
             if method == BASELINE:

@@ -33,6 +33,7 @@ from mmfuse.tasks import CRMTWeightsTask
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from columns import Columns
+from progress import append, is_done
 
 EPOCHS, BATCH = 25, 64
 BUDGETS = (1.0, 2.0, 4.0)
@@ -155,15 +156,6 @@ def baseline(data: ArrayData) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["what", "of", "budget", "value"])
 
 
-def append(lines: pd.DataFrame, path: Path) -> None:
-    """Adds a whole training to a file."""
-    if path.exists():
-        lines = pd.concat([pd.read_csv(path), lines])
-    part = path.with_suffix(".part")
-    lines.to_csv(part, index=False, float_format="%.6f")
-    part.replace(path)
-
-
 #: Columns of the tables: a title, and where the values stand.
 _ATTACKS = {
     "clean": ("accuracy", "complete", 0.0),
@@ -233,8 +225,7 @@ def main() -> None:
     read = None
     for seed in given.seeds:
         for name in (*TRAININGS, BASELINE):
-            done = pd.read_csv(path) if path.exists() else None
-            if done is not None and ((done["training"] == name) & (done["seed"] == seed)).any():
+            if is_done(path, {"training": name, "seed": seed}):
                 continue
             read = read or Columns.of(given.data)
             data = read.data(seed, batch_size=BATCH)

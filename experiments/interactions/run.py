@@ -30,6 +30,7 @@ from mmfuse.runs import hush
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from columns import Columns
+from progress import append, is_done
 
 SETS = ("av_digits", "handwritten", "rosmap", "mosi_utterance")
 FUSIONS = ("LateMeanFusion", "ConcatFusion", "GatedFusion", "LowRankTensorFusion")
@@ -182,16 +183,6 @@ def _count(scores: pd.DataFrame) -> str:
     )
 
 
-def append(line: dict[str, object], path: Path) -> None:
-    """Adds a pair and seed to a file."""
-    lines = pd.DataFrame([line])
-    if path.exists():
-        lines = pd.concat([pd.read_csv(path), lines])
-    part = path.with_suffix(".part")
-    lines.to_csv(part, index=False, float_format="%.6f")
-    part.replace(path)
-
-
 def main() -> None:
     """Runs what is not done and writes the tables."""
     parser = argparse.ArgumentParser(
@@ -210,11 +201,10 @@ def main() -> None:
         for first, second in combinations(rows.inputs, 2):
             for seed in given.seeds:
                 key = {"data": name, "first": first, "second": second, "seed": seed}
-                done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(key))
-                if (done[list(key)] == pd.Series(key)).all(axis=1).any():
+                if is_done(path, key):
                     continue
                 found = study(rows.data(seed, first, second, batch_size=BATCH), seed, given.epochs)
-                append(key | found, path)
+                append([key | found], path)
                 print(f"{name}: {first}, {second}, seed {seed}: done", flush=True)
     told = tables(pd.read_csv(path))
     (given.out / "table.md").write_text(told)

@@ -62,7 +62,16 @@ def test_retrieval_of_nothing_says_what_it_takes(capsys):
     "kind",
     [
         *("encoders", "fusion", "objectives", "missing", "data", "catalogue"),
-        *("interactions", "splits", "users", "backbones", "ranking", "suites", "corruptions"),
+        *(
+            "interactions",
+            "splits",
+            "users",
+            "backbones",
+            "ranking",
+            "suites",
+            "corruptions",
+            "distillation",
+        ),
     ],
 )
 def test_list_says_what_each_component_does(capsys, kind):
