@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.robustness.interactions.information import Table
@@ -56,8 +58,20 @@ def least_informative(first: Table, second: Table, tolerance: float = 1e-7) -> L
     """
     if not tolerance > 0:
         raise ConfigError(f"A tolerance of {tolerance} bits; expected one above 0, as 1e-7.")
+    # The matrices are so small that a second thread makes each product ten times as slow.
+    with _libraries().limit(limits=1, user_api="blas"):
+        return _searched(first, second, tolerance)
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """The loaded libraries of linear algebra, which take a while to find."""
+    return ThreadpoolController()
+
+
+def _searched(first: Table, second: Table, tolerance: float) -> Least:
     if len(first) > len(second):  # what is eliminated should be the longer of the two
-        found = least_informative(second, first, tolerance)
+        found = _searched(second, first, tolerance)
         turned = np.ascontiguousarray(found.coupling.swapaxes(0, 1))
         return Least(turned, found.second, found.first, found.uncertainty, found.gap, found.rounds)
     first, second = _without_traces(first, second)
