@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -208,18 +207,13 @@ def main() -> None:
                 if method == CEILING and len(columns.inputs) > MOST:
                     continue
                 data = columns.data(seed, batch_size=BATCH)
-                start = time.process_time()
-                minutes = 0.0
                 if method == BASELINE:
                     found = baseline(data)
                 elif method == CEILING:
                     found = ceiling(columns, seed, given.epochs)
-                    minutes = (time.process_time() - start) / 60
                 else:
-                    model = fitted(METHODS[method], data, seed, given.epochs)
-                    minutes = (time.process_time() - start) / 60
-                    found = measured(model, data)
-                append([{**key, **line, "minutes": minutes} for line in found], path)
+                    found = measured(fitted(METHODS[method], data, seed, given.epochs), data)
+                append([{**key, **line} for line in found], path)
                 print(f"{name}, {method}, seed {seed}: done", flush=True)
     told = tables(pd.read_csv(path))
     (given.out / "table.md").write_text(told)
