@@ -23,6 +23,7 @@ SCRIPTS = (
     "robustness_subsets.py",
     "absence_suite.py",
     "absence_memory.py",
+    "robustness_memory.py",
     "attack_budgets.py",
     "sequential_steps.py",
     "startup.py",

@@ -1,6 +1,6 @@
 """Does an MM-GPVAE recover latents that were planted, and infer a series that is absent?
 
-Five seeds of planted.py; the seed draws everything, the first weights too. Lines are added to
+Five seeds of planted_trials.py; the seed draws everything, the first weights too. Lines are added to
 scores.csv as each seed ends; what stands there is not run again.
 """
 
@@ -14,7 +14,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
-from planted import TRIALS, Planted, planted
+from planted_trials import TRIALS, Planted, planted
 from sklearn.linear_model import LinearRegression, Ridge
 
 from mmfuse import ArrayData, Trainer

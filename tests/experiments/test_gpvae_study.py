@@ -20,7 +20,7 @@ def study():
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
-        sys.modules.pop("planted", None)
+        sys.modules.pop("planted_trials", None)
 
 
 def test_what_is_planted_is_what_it_says(study):

@@ -193,7 +193,8 @@ def test_any_text_gives_a_text_that_says_something(text, severity, row):
 
 
 @settings(max_examples=40, deadline=None)
-@draw(st.integers(1, 2), st.integers(1, 300), st.integers(1, 5), st.integers(0, 99))
+# Of a single sample a hum of its own size may be its opposite.
+@draw(st.integers(1, 2), st.integers(2, 300), st.integers(1, 5), st.integers(0, 99))
 def test_any_sound_stays_a_sound_that_is_heard(channels, length, severity, row):
     loud = np.random.default_rng(row).uniform(-1.5, 1.5, (channels, length)).astype(np.float32)
     for corruption in standard_corruptions(ModalitySpec("audio")):
