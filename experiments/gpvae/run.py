@@ -1,7 +1,7 @@
 """Does an MM-GPVAE recover latents that were planted, and infer a series that is absent?
 
-Five seeds of planted_trials.py; the seed draws everything, the first weights too. Lines are added to
-scores.csv as each seed ends; what stands there is not run again.
+Five seeds of planted_trials.py; the seed draws everything, the first weights too. Lines are added
+to scores.csv as each seed ends; what stands there is not run again.
 """
 
 from __future__ import annotations
