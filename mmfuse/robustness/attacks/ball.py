@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mmfuse.missing.hashing import uniform
+from mmfuse.missing.hashing import uniform, uniforms
 from mmfuse.robustness.attacks.surface import Movable, Moves
 from mmfuse.robustness.attacks.threat import Threat
 
@@ -109,10 +109,9 @@ class Ball:
     def _drawn(self, modality: str, seed: int, *stream: int | str) -> Tensor:
         """Uniform in (-1, 1), zero where nothing is free."""
         part = self.surface.parts[modality]
+        # A row's first numbers do not depend on how far its batch is padded.
         size = part.values[:1].numel()
-        place = torch.arange(size, device=part.values.device)
-        number = self.surface.index.unsqueeze(1) * size + place
-        drawn = 2 * uniform(seed, number, *stream, modality) - 1
+        drawn = 2 * uniforms(seed, self.surface.index, size, *stream, modality) - 1
         return torch.where(part.free, drawn.view_as(part.values).to(part.values.dtype), 0)
 
     def _clipped(self, moves: Moves) -> Moves:

@@ -109,7 +109,7 @@ def test_norms_have_budgets_of_their_own():
 
 def test_a_saturated_model_is_caught_masking_its_gradient():
     model = linear_model(torch.float32)
-    batch = labelled_as_predicted(model, rows(60, gaps=False))
+    batch = labelled_as_predicted(model, rows(300, gaps=False))
     attacks = (PGD(steps=20), AutoPGD(steps=20))
     honest = attack_curves(model, [batch], BUDGETS, attacks, [("a", "b")], bootstrap=50)
     with torch.no_grad():
