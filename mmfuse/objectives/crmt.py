@@ -33,7 +33,9 @@ class CRMTMargin(Objective):
     Add it to ``SupervisedLoss`` with a late fusion. With ``CRMTFusion`` the radius within which no
     attack succeeds grows with these margins. Note that it also makes cross-entropy so small that
     attacks which climb its gradient stall: judge such a model by attacks on the margin alone.
-    As it trains each modality by itself, compare it with ``UnimodalLoss`` too.
+    As it trains each modality by itself, compare it with ``UnimodalLoss`` too. Scores of single
+    modalities have no bias and all rows count alike: where one class has most rows it may end up
+    naming that class alone (see experiments/absence).
 
     Args:
         weight: factor in the sum of objectives; the authors' rho.
