@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.robustness.saved import SavedTables
 
 
 @dataclass(frozen=True)
-class LeakResult:
+class LeakResult(SavedTables):
     """Scores of classical models that are shown who is absent, and nothing else.
 
     Args:
@@ -20,24 +19,7 @@ class LeakResult:
         meta: ``split``, ``conditions`` (those asked for), ``bootstrap``, ``seed``, in plain data.
     """
 
+    what = "leak check"
+
     table: pd.DataFrame
     meta: dict[str, Any]
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes ``table.parquet`` and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {"table": self.table}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> LeakResult:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(folder, ("table",), "leak check", "LeakResult.save")
-        return cls(**tables, meta=meta)

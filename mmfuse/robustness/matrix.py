@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from mmfuse.model import FusionModel
 from mmfuse.robustness.conditions import Condition, label_groups, standard_conditions
 from mmfuse.robustness.evaluate import evaluate
 from mmfuse.robustness.passes import Facts
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.robustness.saved import SavedTables
 
 COLUMNS = (
     "trained_with",
@@ -34,7 +33,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class AbsenceMatrix:
+class AbsenceMatrix(SavedTables):
     """How models that were trained with one absence do under another.
 
     Args:
@@ -45,6 +44,8 @@ class AbsenceMatrix:
         meta: ``models``, ``main_metrics``, ``rows``, ``simulators``, ``bootstrap``, ``seed``,
             in plain data.
     """
+
+    what = "absence matrix"
 
     table: pd.DataFrame
     meta: dict[str, Any]
@@ -68,25 +69,6 @@ class AbsenceMatrix:
         wide = lines.pivot(index="trained_with", columns="condition", values="value")
         wide = wide.loc[lines["trained_with"].unique(), lines["condition"].unique()]
         return wide.rename_axis(columns=None).reset_index()
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes one parquet file and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {"table": self.table}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> AbsenceMatrix:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(folder, ("table",), "absence matrix", "AbsenceMatrix.save")
-        return cls(tables["table"], meta)
 
 
 def absence_matrix(

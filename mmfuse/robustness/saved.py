@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 
@@ -75,3 +76,38 @@ def _require(path: Path, what: str, writer: str) -> None:
             f"There is no {what} in {path.parent}: {path.name} is missing. Give the folder that "
             f"{writer} wrote."
         )
+
+
+@dataclass(frozen=True)
+class SavedTables:
+    """Base of results that are tables, and ``meta`` in plain data.
+
+    A subclass says ``what`` it is, for errors; every field of its own but ``meta`` is a table.
+    """
+
+    what: ClassVar[str]
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes one parquet file a table and ``meta.json``.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        tables = {name: getattr(self, name) for name in self._tables()}
+        return save_tables(folder, tables, self.meta)  # type: ignore[attr-defined]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            MissingFileError: the folder lacks a file of it.
+            DataError: a file is corrupt.
+        """
+        tables, meta = load_tables(folder, cls._tables(), cls.what, f"{cls.__name__}.save")
+        found: dict[str, Any] = {**tables, "meta": meta}
+        return cls(**found)
+
+    @classmethod
+    def _tables(cls) -> list[str]:
+        return [field.name for field in fields(cls) if field.name != "meta"]

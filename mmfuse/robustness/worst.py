@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmfuse.robustness.result import RobustnessResult
-from mmfuse.robustness.saved import load_tables, save_tables
-
-TABLES = ("rows", "inputs")
+from mmfuse.robustness.saved import SavedTables
 
 
 @dataclass(frozen=True)
-class WorstRows:
+class WorstRows(SavedTables):
     """The rows of each target with the greatest loss on complete data.
 
     Args:
@@ -33,28 +30,11 @@ class WorstRows:
         meta: ``modalities``, ``count``, in plain data.
     """
 
+    what = "table of the worst rows"
+
     rows: pd.DataFrame
     inputs: pd.DataFrame
     meta: dict[str, Any]
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes one parquet file a table and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> WorstRows:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(folder, TABLES, "table of the worst rows", "WorstRows.save")
-        return cls(**tables, meta=meta)
 
 
 def worst_of(result: RobustnessResult, count: int = 8) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmfuse.robustness.metrics import mean_score
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.robustness.saved import SavedTables
 
 Bools = NDArray[np.bool_]
 
 #: How much more accuracy cross-entropy must leave than the margin to speak of masking.
 MASKING_GAP = 0.05
-TABLES = ("table", "rows")
 COLUMNS = (
     "attacked",
     "norm",
@@ -59,7 +57,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class AttackCurves:
+class AttackCurves(SavedTables):
     """Accuracy by budget, attack and moved modalities.
 
     Args:
@@ -78,6 +76,8 @@ class AttackCurves:
         meta: ``modalities``, ``target``, ``on``, ``shared`` (the kind of budget), ``units``,
             ``attacks``, ``bootstrap``, ``seed``, in plain data.
     """
+
+    what = "attack result"
 
     table: pd.DataFrame
     rows: pd.DataFrame
@@ -109,25 +109,6 @@ class AttackCurves:
                     "worst attack alone."
                 )
         return found
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes one parquet file a table and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> AttackCurves:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(folder, TABLES, "attack result", "AttackCurves.save")
-        return cls(**tables, meta=meta)
 
 
 def tabled(runs: Sequence[Run], bootstrap: int, seed: int) -> tuple[pd.DataFrame, dict[Any, Bools]]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.robustness.saved import SavedTables
 
 #: Columns of each table, in order.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -30,7 +29,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class CorruptionResult:
+class CorruptionResult(SavedTables):
     """A model's scores by modality, corruption and severity.
 
     Args:
@@ -48,6 +47,8 @@ class CorruptionResult:
             modality, how they were built and their levels), ``main_metrics``, ``rows``,
             ``seed``, ``bootstrap``, ``model``, ``fusion``, in plain data.
     """
+
+    what = "corruption result"
 
     scores: pd.DataFrame
     summary: pd.DataFrame
@@ -81,24 +82,3 @@ class CorruptionResult:
                     f"{clean:.3f} to {worst['value']:.3f}."
                 )
         return found
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes one parquet file a table and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {n: getattr(self, n) for n in COLUMNS}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> CorruptionResult:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(
-            folder, tuple(COLUMNS), "corruption result", "CorruptionResult.save"
-        )
-        return cls(**tables, meta=meta)

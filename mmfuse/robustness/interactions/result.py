@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mmfuse.robustness.saved import load_tables, save_tables
+from mmfuse.robustness.saved import SavedTables
 
-TABLES = ("importance", "pairs", "pid", "types")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "importance": ("target", "score", "modality", "reading", "value", "low", "high"),
     "pairs": ("target", "score", "first", "second", "value", "low", "high"),
@@ -20,7 +18,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class InteractionResult:
+class InteractionResult(SavedTables):
     """Why modalities matter, of a model and of the data.
 
     Args:
@@ -39,29 +37,10 @@ class InteractionResult:
             ``seed``, ``bootstrap``, in plain data.
     """
 
+    what = "result of interactions"
+
     importance: pd.DataFrame
     pairs: pd.DataFrame
     pid: pd.DataFrame
     types: pd.DataFrame
     meta: dict[str, Any]
-
-    def save(self, folder: str | Path) -> Path:
-        """Writes one parquet file a table and ``meta.json``.
-
-        Raises:
-            OutputError: the folder cannot be written.
-        """
-        return save_tables(folder, {n: getattr(self, n) for n in TABLES}, self.meta)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> InteractionResult:
-        """Reads what ``save`` wrote.
-
-        Raises:
-            MissingFileError: the folder lacks a file of it.
-            DataError: a file is corrupt.
-        """
-        tables, meta = load_tables(
-            folder, TABLES, "result of interactions", "InteractionResult.save"
-        )
-        return cls(**tables, meta=meta)
