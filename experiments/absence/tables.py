@@ -31,7 +31,7 @@ def tables(scores: pd.DataFrame) -> str:
     # Seeds of the masks belong to one training, whose score is their mean.
     keys = ["data", "method", "seed", "what"]
     mean = scores.groupby(keys, sort=False)["value"].mean().reset_index()
-    parts = [_leaderboard(mean)]
+    parts = [_leaderboard(mean), _agreement(mean)]
     for name, own in mean.groupby("data", sort=False):
         parts += [f"### {name}", _of_set(own)]
     seeds, masks = scores["seed"].nunique(), scores["mask_seed"].nunique()
@@ -60,6 +60,19 @@ def _leaderboard(mean: pd.DataFrame) -> str:
         cells = [f"{wide.loc[method, what]:.3f}" for what in _LEADS]
         lines.append(_line([method, *cells, f"{rank[method]:.1f}"]))
     return f"Means over {most} sets, best area first:\n\n" + "\n".join(lines)
+
+
+def _agreement(mean: pd.DataFrame) -> str:
+    """Whether mechanisms order methods alike: Spearman's correlation with the mean over MCAR."""
+    wide = mean.groupby(["data", "method", "what"], sort=False)["value"].mean().unstack()
+    others = [w for w in _SHOWN if w in wide and w not in ("mcar", "area under MCAR")]
+    header = ["set", *(_SHOWN[w] for w in others)]
+    lines = [_line(header), "|---" * len(header) + "|"]
+    for name in dict.fromkeys(mean["data"]):
+        own = wide.loc[name]
+        cells = [f"{own['mcar'].corr(own[w], method='spearman'):+.2f}" for w in others]
+        lines.append(_line([name, *cells]))
+    return "Rank correlation of methods with their score under MCAR:\n\n" + "\n".join(lines)
 
 
 def _of_set(own: pd.DataFrame) -> str:
