@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 from mmfuse.errors import ConfigError, MmfuseError
 from mmfuse.robustness.interactions.information import Table
-from mmfuse.robustness.interactions.interior import Point, log_sum, path
+from mmfuse.robustness.interactions.interior import Point, bounded, path
 
 _ROUNDS = 300
 # How far a step may go, tried in turn: quickly, then with care where shares differ by many orders.
@@ -77,10 +77,11 @@ def _searched(first: Table, second: Table, tolerance: float) -> Least:
     first, second = _without_traces(first, second)
     x1, x2, y = first.any(1), second.any(1), first.any(0)
     best = np.inf
-    margins = first[np.ix_(x1, y)], second[np.ix_(x2, y)]
+    margins = first.T[np.ix_(y, x1)], second.T[np.ix_(y, x2)]
     points = chain.from_iterable(path(*margins, _ROUNDS, far) for far in _FAR)
     for rounds, point in enumerate(points):
-        if not point.slackness * _BITS < tolerance:
+        # A feasible coupling and its bound are often nearer than the point itself.
+        if not point.slackness * _BITS < 3 * tolerance:
             continue
         coupling, a, b = _feasible(point)
         uncertainty = _uncertainty(coupling)
@@ -88,9 +89,9 @@ def _searched(first: Table, second: Table, tolerance: float) -> Least:
         best = min(best, gap)
         if gap < tolerance:
             q = np.zeros((*x1.shape, *second.shape))
-            q[np.ix_(x1, x2, y)] = coupling
+            q[np.ix_(x1, x2, y)] = coupling.transpose(1, 2, 0)
             every_a, every_b = np.full(first.shape, -np.inf), np.full(second.shape, -np.inf)
-            every_a[np.ix_(x1, y)], every_b[np.ix_(x2, y)] = a * _BITS, b * _BITS
+            every_a[np.ix_(x1, y)], every_b[np.ix_(x2, y)] = a.T * _BITS, b.T * _BITS
             return Least(q, every_a, every_b, uncertainty, max(gap, 0.0), rounds)
     raise MmfuseError(
         f"The decomposition stopped at a gap of {best:.1e} bits, above the tolerance "
@@ -112,26 +113,23 @@ def _without_traces(first: Table, second: Table) -> tuple[Table, Table]:
 def _feasible(point: Point) -> tuple[Table, Table, Table]:
     """A coupling that has the margins, and multipliers with g <= 0, both next to the point."""
     first, second = point.first, point.second
-    q = point.mass[..., None] * point.ratio
+    q = point.mass * point.ratio
     for _ in range(4):
-        q = q * _over(first, q.sum(1))[:, None]
-        q = q * _over(second, q.sum(0))[None]
+        q = q * _over(first, q.sum(2))[:, :, None]
+        q = q * _over(second, q.sum(1))[:, None]
     # What scaling leaves of x1's margin is spread over x2, and so much of the coupling that is
     # independent given y is mixed in as takes the last cell out of the negative.
-    given = second / second.sum(0)
-    q = q + (first - q.sum(1))[:, None] * given
-    plain = first[:, None] * given
+    given = (second / second.sum(1, keepdims=True))[:, None]
+    q = q + (first - q.sum(2))[:, :, None] * given
+    plain = first[:, :, None] * given
     below = q < 0
     share = (q[below] / (q[below] - plain[below])).max(initial=0.0)
     q = np.maximum(q + share * (plain - q), 0.0)
-    a, b = point.a, point.b
-    a = a - np.where(point.live, log_sum(a, b, point.live)[0], -np.inf).max(1)[:, None]
-    b = b - np.where(point.live, log_sum(a, b, point.live)[0], -np.inf).max(0)[:, None]
-    return q, a, b
+    return q, *bounded(point.a, point.b, point.live)
 
 
 def _uncertainty(q: Table) -> float:
-    share = _over(q, q.sum(2, keepdims=True))
+    share = _over(q, q.sum(0))
     return -float((q * np.log2(share, out=np.zeros_like(q), where=share > 0)).sum())
 
 

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.optimize import minimize
 
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.robustness.interactions import pid, pointwise
+from mmfuse.robustness.interactions import interior, pid, pointwise
 from mmfuse.robustness.interactions.information import information
 from mmfuse.robustness.interactions.least import least_informative
 
@@ -120,6 +120,16 @@ def test_a_search_over_the_free_cells_finds_the_same_optimum():
 def test_nearly_empty_cells_are_solved_to_the_same_gap(seed: int):
     p = random_joint(seed, evenness=0.02)
     assert 0 <= least_informative(p.sum(1), p.sum(0)).gap < 1e-7
+
+
+@pytest.mark.parametrize("evenness", [1.0, 0.1])
+def test_single_precision_on_the_way_changes_nothing_at_the_end(
+    evenness: float, monkeypatch: pytest.MonkeyPatch
+):
+    p = np.random.default_rng(3).dirichlet(np.full(600, evenness)).reshape(10, 12, 5)
+    in_single_at_first = pid(p, 1e-9)
+    monkeypatch.setattr(interior, "_COARSE", np.inf)
+    assert pid(p, 1e-9).parts == pytest.approx(in_single_at_first.parts, abs=1e-8)
 
 
 def test_swapping_the_modalities_swaps_their_unique_parts():
