@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 import mmfuse
 from mmfuse.data import RunData
-from mmfuse.files import write_json
+from mmfuse.files import replacing, write_json
 from mmfuse.model import FusionModel
 
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "datasets", "scikit-learn", "numpy")
@@ -74,6 +75,7 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._wanted, self._is_named = monitor or "val/loss", monitor is not None
+        self._is_first = True  # of all processes
 
     @property
     def state_key(self) -> str:
@@ -83,6 +85,7 @@ class BestCheckpoint(ModelCheckpoint):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Waits for no validation score that will not come."""
         super().setup(trainer, pl_module, stage)
+        self._is_first = trainer.is_global_zero
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not self._is_named:
             self._wanted, mode = getattr(pl_module, "best", ("val/loss", "min"))
@@ -94,6 +97,26 @@ class BestCheckpoint(ModelCheckpoint):
         is_validated = trainer.limit_val_batches != 0 and data.is_validated
         waits = self._wanted.startswith("val/") and not is_validated
         self.monitor = None if waits else self._wanted
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the best checkpoint so far along into the folder of the run that goes on.
+
+        Lightning forgets its score where folders differ, and then the first epoch to come would
+        count as the best, however bad it is.
+        """
+        super().load_state_dict(state_dict)
+        found, score = Path(self.best_model_path), state_dict["best_model_score"]
+        if self.dirpath is None or self.dirpath == state_dict.get("dirpath") or not found.is_file():
+            return
+        kept = Path(self.dirpath) / found.name
+        if self._is_first:
+            with replacing(kept) as part:
+                shutil.copyfile(found, part)
+        self.best_model_path = str(kept)
+        if score is not None:
+            self.best_model_score = self.kth_value = score
+            self.best_k_models = {str(kept): score}
+            self.kth_best_model_path = str(kept)
 
 
 def versions() -> dict[str, str]:

@@ -84,6 +84,26 @@ def test_with_validation_rows_the_best_checkpoint_has_the_lowest_loss(tmp_path):
     assert scores[0]["val/loss"] == pytest.approx(min(losses), rel=1e-5)
 
 
+def test_a_run_that_goes_on_keeps_the_best_epoch_of_the_whole(tmp_path):
+    def run(folder, epochs, path=None):
+        L.seed_everything(0, verbose=False)
+        task = SupervisedTask(optimizer=lambda p: torch.optim.Adam(p, lr=0.3))
+        made = trainer(folder, max_epochs=epochs, logger=True)
+        made.fit(task, datamodule=data(), ckpt_path=path)
+        return made.checkpoint_callback
+
+    whole = run(tmp_path / "whole", 6)
+    done = torch.load(whole.best_model_path, weights_only=True)["epoch"] + 1
+    assert done < 6  # or nothing worse could take its place
+    run(tmp_path / "parts", done)
+    rest = run(tmp_path / "parts", 6, "last")
+    path = tmp_path / "parts/version_1/checkpoints/best.ckpt"
+    assert rest.best_model_path == str(path)
+    assert rest.best_model_score == whole.best_model_score
+    assert same(weights(path), weights(whole.best_model_path))
+    assert (tmp_path / "parts/version_0/checkpoints/best.ckpt").is_file()
+
+
 def test_a_training_score_may_choose_the_best_checkpoint_without_validation_rows(tmp_path):
     run = trainer(tmp_path, monitor="train/loss")
     run.fit(SupervisedTask(), datamodule=data(val=0))
