@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -81,6 +81,7 @@ class CRMTWeightsTask(SupervisedTask):
             raise ConfigError(f"CRMTWeightsTask: cap is {cap}; expected a radius above 0.")
         self.cap, self.of_target = cap, target
         self._gram: Tensor | None = None
+        self._kept: Mapping[str, Any] | None = None
 
     def build(self, model: FusionModel) -> None:
         """Takes ``model`` for its own; nothing but its weights learns from now on."""
@@ -102,6 +103,10 @@ class CRMTWeightsTask(SupervisedTask):
         """Finds the bounds, and the cap if there is none, from the training rows."""
         model = self.model
         assert model is not None
+        if self._kept is not None:  # a run that goes on is bounded as it was when it began
+            self._gram, self.cap = self._kept["gram"].to(self.device), self._kept["cap"]
+            self._kept = None
+            return
 
         def rows() -> list[Batch]:
             loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
@@ -118,6 +123,22 @@ class CRMTWeightsTask(SupervisedTask):
                 found = torch.cat([self._radii(model, b, model(b)) for b in rows()])
                 found = found[found.isfinite() & (found > 0)]
                 self.cap = float(found.mean()) if len(found) else math.inf
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the bounds and the cap, which a run that goes on could not find again."""
+        super().on_save_checkpoint(checkpoint)
+        if self._gram is not None:
+            checkpoint["crmt_weights"] = {"gram": self._gram, "cap": self.cap}
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Takes the checkpoint's model; to go on, its bounds and cap too.
+
+        Raises:
+            CheckpointError: the checkpoint is of another model, naming what differs.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if self.trainer.state.fn == "fit":
+            self._kept = checkpoint.get("crmt_weights")
 
     def losses(self, batch: Batch) -> Step:
         """In training minus the mean capped radius; else what ``SupervisedTask`` says."""

@@ -86,3 +86,26 @@ def test_it_wants_the_fusion_and_a_cap_that_mean_something(tmp_path):
 
 def test_the_cap_of_a_task_can_be_given():
     assert copy.deepcopy(CRMTWeightsTask(cap=2.5)).cap == 2.5
+
+
+@pytest.mark.parametrize("kind", ["LipschitzMLPEncoder", "ResidualMLPEncoder"])
+def test_step_two_goes_on_with_the_bounds_and_the_cap_it_began_with(kind, tmp_path):
+    def run(folder, epochs, path=None):
+        torch.manual_seed(0)
+        fusion = {"class_path": "mmfuse.fusion.CRMTFusion", "init_args": {"out_dim": 8}}
+        task = CRMTWeightsTask(encoders(kind), fusion, lambda p: torch.optim.SGD(p, lr=0.3))
+        made = Trainer(
+            default_root_dir=str(folder),
+            max_epochs=epochs,
+            enable_progress_bar=False,
+            logger=False,
+        )
+        made.fit(task, datamodule=data(), ckpt_path=path)
+        return task, made.checkpoint_callback.last_model_path
+
+    whole, _ = run(tmp_path / "whole", 4)
+    _, path = run(tmp_path / "half", 2)
+    rest, _ = run(tmp_path / "rest", 4, path)
+    assert rest.cap == whole.cap
+    wanted = whole.state_dict()
+    assert all(torch.equal(v, wanted[k]) for k, v in rest.state_dict().items())
