@@ -6,6 +6,11 @@ import difflib
 import importlib
 import inspect
 import re
+from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from mmfuse.data import RunData
 from mmfuse.encoder import Encoder
@@ -40,6 +45,29 @@ _LATER = {
 }
 #: What the model fills in where it builds encoders and a fusion.
 _FILLED_IN = ("spec", "dims")
+
+
+@contextmanager
+def as_ours(command: str) -> Iterator[None]:
+    """What jsonargparse and Lightning raise for wrong arguments, as an error of ours.
+
+    Args:
+        command: whose arguments they are.
+
+    Raises:
+        MmfuseError: in words that a person can act on.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        told = readable(str(error))
+        if told.startswith("unrecognized"):
+            told += f". For the options: mmfuse {command} --help"
+        raise ConfigError(told) from error
+    except ValueError as error:
+        raise ours(error) or error from error
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
 
 
 def ours(error: BaseException) -> MmfuseError | None:

@@ -15,7 +15,7 @@ mmfuse {mmfuse.__version__}: multimodal representation and fusion, honest about 
 Usage: mmfuse COMMAND [--config FILE.yaml] [options]
 
 Commands:
-  fit         train a model, keep the best checkpoint
+  fit         train a model, or stage after stage; keep the best checkpoint
   validate    score a checkpoint on the validation rows
   test        score a checkpoint on the test rows
   predict     write a checkpoint's predictions to a Parquet file
@@ -104,7 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if words[0] not in _COMMANDS:
             known = (*_COMMANDS, *_APART, "list")
             return _fail(_unknown("command", words[0], known))
-        from mmfuse.lightning_cli import run
+        from mmfuse.configured import run
 
         run(words)
     except MmfuseError as error:

@@ -214,8 +214,8 @@ class RunTrainer(L.Trainer):
         )
 
     def _start(self, task: L.LightningModule, data: Any, path: str | None) -> None:
-        if not isinstance(task, FusionTask) or not isinstance(data, FusionDataModule):
-            raise ConfigError("start_from needs a task of mmfuse and its DataModule.")
+        require_start(task, data)
+        assert isinstance(task, FusionTask)
         assert path is not None
         new_heads = task.start_from(path, data)
         if new_heads and self.is_global_zero and self.progress_bar_callback is not None:
@@ -234,6 +234,16 @@ class RunTrainer(L.Trainer):
         if isinstance(datamodule, RunData) and spec is not None:
             datamodule.adopt(spec)
         return str(ckpt_path)
+
+
+def require_start(task: object, data: object) -> None:
+    """Checks that a run of a task may start from a checkpoint.
+
+    Raises:
+        ConfigError: it is not a task of mmfuse's that trains a FusionModel on rows.
+    """
+    if not isinstance(task, FusionTask) or not isinstance(data, FusionDataModule):
+        raise ConfigError("start_from needs a task of mmfuse and its DataModule.")
 
 
 def _is_plain(value: Any) -> bool:

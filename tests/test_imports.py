@@ -93,9 +93,11 @@ FOR_ENCODERS = {
 #: What stands on top, and who alone may import it.
 TOP = {
     "cli": set(),
-    "lightning_cli": {"cli"},
-    "trainer": {"lightning_cli"},
-    "run_trainer": {"trainer"},
+    "configured": {"cli"},
+    "lightning_cli": {"configured", "stages"},
+    "stages": {"configured"},
+    "trainer": {"configured", "lightning_cli"},
+    "run_trainer": {"stages", "trainer"},
     "sklearn": set(),
     "testing": set(),
 }
