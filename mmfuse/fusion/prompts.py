@@ -26,8 +26,8 @@ class MissingPromptFusion(TransformerFusion):
     training never saw gets prompts from those that it saw.
 
     The published use has two stages: train with complete rows, then start from that checkpoint
-    (``mmfuse fit --start_from``) with ``frozen: true``, frozen encoders and rows that lack
-    something; heads and prompts alone learn.
+    with ``frozen: true``, frozen encoders and rows that lack something; heads and prompts alone
+    learn. docs/absent_training.md has both in one file.
 
     Args:
         dims: width of each modality's tokens, in fusion order.

@@ -46,8 +46,8 @@ class ImputationLoss(Objective):
         targets: ``own``, the model's own encodings of this step, and the imputer alone learns from
             them, as encoders that follow their own aim would become alike; or ``start``, those of
             a frozen copy of the encoders as they are when training starts, and encoders learn
-            from them too. Started from a model that was trained on complete rows (``mmfuse fit
-            --start_from``), that copy is MMIN's teacher.
+            from them too. Started from a model that was trained on complete rows (two stages;
+            see docs/absent_training.md), that copy is MMIN's teacher.
         cycle: factor of the way back within the loss; for ``CascadeImputer``.
 
     Raises:

@@ -28,7 +28,7 @@ class MaskedModalityLoss(Objective):
         L_m = 1/M mean_{rows that hide m}  mean_D ( MLP_m(v) - LayerNorm(target_m) )^2
 
     Used before the labels, alone (``SupervisedLoss`` at weight 0, or data without a target), it
-    pretrains encoders and fusion; ``mmfuse fit --start_from`` then fine-tunes, and the perceptrons
+    pretrains encoders and fusion; a fit that starts from there fine-tunes, and the perceptrons
     stay behind. Used beside ``SupervisedLoss`` it makes the fused vector one from which the absent
     can be told.
 

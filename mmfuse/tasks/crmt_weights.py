@@ -35,7 +35,8 @@ from mmfuse.tasks.supervised import SupervisedTask
 class CRMTWeightsTask(SupervisedTask):
     """Trains the weights of a ``CRMTFusion`` alone, so that radii grow (CRMT, step 2).
 
-    It is a stage of its own: start it from the checkpoint of step 1 (``mmfuse fit --start_from``).
+    It is a stage of its own, which starts from the checkpoint of step 1: docs/attacks.md has both
+    in one file.
     Encoders, class rows and bias stay as they are, in eval mode, and so do the statistics that
     they keep. With r(x) the certified radius of the labelled class, negative for a mistake::
 

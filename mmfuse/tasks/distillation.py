@@ -38,8 +38,8 @@ class DistillationTask(SupervisedTask):
     again. Rows of which no teacher can tell more train by the task's loss.
 
     With ``SoftTargets`` this is plain knowledge distillation. MST-Distill's third stage is a
-    routed term and the checkpoint of ``SpecialisationTask``, whose student it starts from with
-    ``mmfuse fit --start_from``.
+    routed term and the checkpoint of ``SpecialisationTask``, with whose student it goes on where
+    ``start_from`` names that checkpoint too; docs/distillation.md has all three stages in a file.
 
     Args:
         teacher: a checkpoint. Any FusionModel serves; one of ``SpecialisationTask`` brings the

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+
+import torch
 
 import mmfuse.objectives
 import mmfuse.tasks
+from mmfuse.cli import main
 from mmfuse.robustness import attacks
 from mmfuse.robustness.attacks.curve_result import MASKING_GAP
 
@@ -22,6 +26,21 @@ def test_the_code_runs_as_printed() -> None:
     worst = curves.worst("sound + image")
     for budget, accuracy in zip(worst["budget"], worst["accuracy"], strict=True):
         assert accuracy >= certified.accuracy(budget, "sound + image") - 1e-9
+
+
+def test_both_steps_of_crmt_run_from_one_file(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    Path("crmt.yaml").write_text(code)
+    (command,) = re.findall(r"^```bash\n(.*?)\n```$", PAGE, re.DOTALL | re.MULTILINE)
+    words = shlex.split(command)[1:]
+    assert main([*words, "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"]) == 0
+    first, last = (
+        mmfuse.load(f"runs/crmt/{stage}/version_0/checkpoints/best.ckpt").state_dict()
+        for stage in ("margin", "weights")
+    )
+    moved = [name for name in first if not torch.equal(first[name], last[name])]
+    assert moved == ["heads.diagnosis.raw_weights"]
 
 
 def test_what_it_names_is_there() -> None:
