@@ -17,9 +17,9 @@ from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
 from mmfuse.retrieval import report
+from mmfuse.retrieval.labels import Labels
 from mmfuse.tasks import AlignmentTask, FusionTask
 from mmfuse.tasks.alignment_scores import AlignmentScores
-from mmfuse.tasks.labels import Labels
 
 Split = Literal["train", "val", "test"]
 

@@ -99,7 +99,7 @@ def retrieval_scores(
         raise ConfigError("Labels are given of one side; give query_labels and item_labels.")
     if truth is not None and query_labels is not None:
         raise ConfigError("Give truth or labels, not both: they say differently what is relevant.")
-    queries, items = _unit(queries, "queries"), _unit(items, "items")
+    queries, items = unit_rows(queries, "queries"), unit_rows(items, "items")
     if queries.shape[1] != items.shape[1]:
         raise DataError(
             f"Queries have width {queries.shape[1]}, items {items.shape[1]}: they do not share "
@@ -145,7 +145,16 @@ def _median(values: Tensor) -> float:
     return ((ordered[middle] + ordered[-1 - middle]) / 2).item()
 
 
-def _unit(vectors: Tensor, what: str) -> Tensor:
+def unit_rows(vectors: Tensor, what: str) -> Tensor:
+    """Vectors ``(rows, width)`` scaled to unit length, those of zeros as they are.
+
+    Args:
+        vectors: of any length.
+        what: they are, in an error's words.
+
+    Raises:
+        DataError: no matrix, no row, or one that holds NaN or infinity.
+    """
     if vectors.ndim != 2 or not len(vectors):
         raise DataError(
             f"The {what} have the shape {tuple(vectors.shape)}; expected vectors (rows, width), "

@@ -45,10 +45,13 @@ def complete() -> Condition:
 def label_groups(spec: DataSpec) -> list[int]:
     """The groups that lose modalities under MNAR: the upper half of the first target's classes.
 
-    Group 1 where the label has two groups: binary, regression, several labels at once.
+    Group 1 where the label has two groups: binary, regression, several labels at once. None
+    where there is no target.
     """
     first = next(iter(spec.targets.values()), None)
-    if first is None or first.kind != "multiclass":
+    if first is None:
+        return []
+    if first.kind != "multiclass":
         return [1]
     return list(range(math.ceil(len(first.classes) / 2), len(first.classes)))
 
@@ -74,7 +77,8 @@ def standard_conditions(
 
     Args:
         modalities: their names.
-        groups: label groups that lose modalities, see ``label_groups``; None is group 1.
+        groups: label groups that lose modalities, see ``label_groups``; None is group 1, and an
+            empty list leaves out what the label drives.
         seed: of every simulator, and of the sample of subsets.
         mcar_rates: rates missing completely at random.
         mar_rates: rates missing at random.
@@ -100,11 +104,14 @@ def standard_conditions(
             for d in (modalities if drivers is None else drivers)
             for r in mar_rates
         ]
-    label = LabelMNAR(label_rate, groups=groups, seed=seed, keep_one=keep_one)
+    if groups is None or groups:
+        label = LabelMNAR(label_rate, groups=groups, seed=seed, keep_one=keep_one)
+        found += [
+            Condition(f"mnar {label_rate:g}", "mnar", label_rate, label),
+            Condition(f"mnar {label_rate:g} flipped", "mnar_flipped", label_rate, label.flipped()),
+        ]
     value = ValueMNAR(value_rate, seed=seed, keep_one=keep_one)
     found += [
-        Condition(f"mnar {label_rate:g}", "mnar", label_rate, label),
-        Condition(f"mnar {label_rate:g} flipped", "mnar_flipped", label_rate, label.flipped()),
         Condition(f"value mnar {value_rate:g}", "value_mnar", value_rate, value),
         Condition(
             f"value mnar {value_rate:g} flipped",

@@ -11,9 +11,7 @@ import torch
 
 import mmfuse
 from mmfuse.batch import Batch
-from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
-from mmfuse.robustness import tables
 from mmfuse.robustness.conditions import (
     Condition,
     check_names,
@@ -21,9 +19,12 @@ from mmfuse.robustness.conditions import (
     standard_conditions,
 )
 from mmfuse.robustness.masks import masks_table, simulators
-from mmfuse.robustness.metrics import MAIN_METRIC, score
-from mmfuse.robustness.passes import Facts, predict_under
-from mmfuse.robustness.result import FORMAT, RobustnessResult, empty_table
+from mmfuse.robustness.passes import Facts
+from mmfuse.robustness.predicted import predicted
+from mmfuse.robustness.result import FORMAT, RobustnessResult
+from mmfuse.robustness.search.evaluate import searched
+from mmfuse.robustness.tables import summary_table
+from mmfuse.robustness.told import Asks
 
 _LIBRARIES = ("torch", "numpy", "pandas")
 
@@ -47,9 +48,18 @@ def evaluate(
     condition, which gives what the same simulators would give when applied to the data.
     The order and the size of the batches change nothing, to float rounding.
 
+    A model that predicts no target is measured by search, if its vectors lie in one space: each
+    modality m is a target ``→ m``. The rows that have an item m ask for it with the fused vector
+    of what is left of their *other* modalities, among all items m of these rows; what a row has
+    of m itself never counts. Scores are recall at 1, 5 and 10 (``r_at_1``, ...), the mean
+    reciprocal rank ``mrr`` and, where the data have classes, ``map``, for which every item of the
+    row's class is right. Ties are in no order, as in ``retrieval_scores``, and a row with nothing
+    left to ask with gets what a random order would give. Subsets of the modalities that differ
+    by m alone say the same, and have one line.
+
     Args:
         model: read in eval mode; its mode is restored.
-        batches: the rows, with targets.
+        batches: the rows, with the model's targets.
         facts: of all these rows, found by ``Batch.index``; or a function from a batch.
         conditions: None for ``standard_conditions`` with this seed.
         device: where to compute; the model moves there. None leaves it where it is.
@@ -62,55 +72,37 @@ def evaluate(
         progress: called after each batch with the number of batches done.
 
     Raises:
-        ConfigError: the model has no target, or conditions share a name.
-        DataError: no rows, no targets in the batches, or rows that ``facts`` lacks.
+        ConfigError: the model has neither a target nor one space, or conditions share a name.
+        DataError: no rows, none of the model's targets in the batches, or rows that ``facts``
+            lacks.
         UnknownModalityError: a condition or a batch names a modality the model lacks.
     """
-    targets = model.spec.targets
-    if not model.heads:
-        raise ConfigError("A robustness evaluation needs a target; the model predicts none.")
     if conditions is None:
         conditions = standard_conditions(model.modalities, label_groups(model.spec), seed)
     check_names(conditions)
     if device is not None:
         model.to(device)
-    found = predict_under(model, batches, facts, conditions, progress)
-    scores = {
-        t: score(spec, found.values[t], found.labels[t], bootstrap, seed)
-        for t, spec in targets.items()
-    }
-    step_scores = {
-        t: score(targets[t], values, found.labels[t], bootstrap, seed)
-        for t, values in found.steps.items()
-    }
-    parts, shapley = empty_table("importance"), "none"
-    if importance:
-        parts, shapley = tables.importance_table(
-            conditions, model.modalities, targets, scores, seed
-        )
-    table = tables.conditions_table(conditions, found, targets, scores)
+    asks = Asks(batches, facts, conditions, bootstrap, importance, seed, progress)
+    told = predicted(model, asks) if model.heads else searched(model, asks)
     return RobustnessResult(
-        conditions=table,
-        predictions=tables.predictions_table(conditions, found, targets),
-        importance=parts,
-        steps=tables.steps_table(found.step_names, step_scores),
-        summary=tables.summary_table(table),
-        coverage=tables.coverage_table(conditions, found, targets),
-        masks=masks_table(conditions, found.rows, found.kept),
+        conditions=told.conditions,
+        predictions=told.predictions,
+        importance=told.importance,
+        steps=told.steps,
+        summary=summary_table(told.conditions),
+        coverage=told.coverage,
+        masks=masks_table(conditions, told.rows, told.kept),
         meta={
             "format": FORMAT,
             "model": type(model).__name__,
             "fusion": type(model.fusion).__name__,
             "modalities": list(model.modalities),
-            "targets": {
-                t: {"kind": s.kind, "classes": list(tables.class_names(s))}
-                for t, s in targets.items()
-            },
-            "main_metrics": {t: MAIN_METRIC[s.kind] for t, s in targets.items()},
-            "rows": len(found.rows),
+            "targets": told.targets,
+            "main_metrics": told.main_metrics,
+            "rows": len(told.rows),
             "seed": seed,
             "bootstrap": bootstrap,
-            "shapley": shapley,
+            "shapley": told.shapley,
             "trained_with": dict(trained_with or {}),
             "simulators": simulators(conditions),
             "versions": {"mmfuse": mmfuse.__version__} | {n: version(n) for n in _LIBRARIES},

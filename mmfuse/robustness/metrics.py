@@ -28,6 +28,11 @@ HIGHER_IS_BETTER = {
     "c_index": True,
     "c_index_ipcw": True,
     "ibs": False,
+    "r_at_1": True,
+    "r_at_5": True,
+    "r_at_10": True,
+    "mrr": True,
+    "map": True,
 }
 #: The metric that stands for each kind of target in importance and summaries. Each is
 #: higher for the better model, and has a plain value for a model that knows nothing.
@@ -55,12 +60,14 @@ class Score:
         value: ``(C,)``, NaN where undefined.
         low: lower end of the 95 % interval, NaN without bootstrap.
         high: upper end.
+        rows: how many it is of.
     """
 
     metric: str
     value: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    rows: int
 
 
 def is_labelled(spec: TargetSpec, label: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -120,7 +127,8 @@ def score(
         ('accuracy', 1.0)
     """
     found = resampled(spec, predicted, label, bootstrap, seed)
-    return [Score(name, *interval(values)) for name, values in found.items()]
+    rows = int(is_labelled(spec, label).sum())
+    return [Score(name, *interval(values), rows) for name, values in found.items()]
 
 
 def resampled(
@@ -160,9 +168,9 @@ def mean_score(
     rows = value.shape[1]
     if not rows:
         nothing = np.full(len(value), np.nan)
-        return Score(metric, nothing, nothing, nothing)
+        return Score(metric, nothing, nothing, nothing, 0)
     weight = resamples(rows, affordable(rows, bootstrap), seed)
-    return Score(metric, *interval(value @ weight / rows))
+    return Score(metric, *interval(value @ weight / rows), rows)
 
 
 def _scores(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from mmfuse.batch import Batch
 from mmfuse.errors import DataError
 from mmfuse.missing import RowFacts
-from mmfuse.model import FusionModel, Towers
+from mmfuse.model import FusionModel, Output, Towers
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.robustness.conditions import Condition
 from mmfuse.tokens import Tokens
@@ -74,18 +74,35 @@ def predict_under(
     Raises:
         DataError: no rows, no targets, or rows that ``facts`` does not know.
     """
-    device = next(model.parameters()).device
-    find = facts if callable(facts) else _finder(facts)
-    parts = []
     with torch.no_grad(), evaluating(model):
-        for done, batch in enumerate(batches, start=1):
-            known = _aligned(find(batch), model, batch)
-            parts.append(_one_batch(model, batch.to(device), known, conditions))
-            if progress is not None:
-                progress(done)
-    if not parts:
-        raise DataError("There are no rows to evaluate: the loader gave no batch.")
+        parts = [
+            _one_batch(model, batch, known, conditions)
+            for batch, known in with_facts(model, batches, facts, progress)
+        ]
     return _joined(parts)
+
+
+def with_facts(
+    model: FusionModel,
+    batches: Iterable[Batch],
+    facts: Facts,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Batch, RowFacts]]:
+    """Each batch on the model's device, with the facts of its rows; arguments as above.
+
+    Facts have the model's columns, and the presence that the batch really has.
+
+    Raises:
+        DataError: no batch, or rows that ``facts`` does not know.
+    """
+    device, done = next(model.parameters()).device, 0
+    find = facts if callable(facts) else _finder(facts)
+    for done, batch in enumerate(batches, start=1):
+        yield batch.to(device), _aligned(find(batch), model, batch)
+        if progress is not None:
+            progress(done)
+    if not done:
+        raise DataError("There are no rows to evaluate: the loader gave no batch.")
 
 
 def _finder(facts: RowFacts) -> Callable[[Batch], RowFacts]:
@@ -124,10 +141,8 @@ def _one_batch(
 ) -> Predictions:
     targets = targets_of(batch, model)
     tokens = model.encode(batch)
-    everything = torch.ones_like(facts.present)
-    keep = [c.missing.keep(facts) if c.missing else everything for c in conditions]
-    kept = facts.present & torch.stack(keep)
-    pairs, inverse = _distinct(kept)
+    kept = kept_under(conditions, facts)
+    pairs, inverse = distinct(kept)
     rows, present = pairs % len(batch), kept.flatten(0, 1)[pairs]
     logits = fuse_rows(
         model, tokens, rows.to(batch.present.device), present.to(batch.present.device)
@@ -146,7 +161,14 @@ def _one_batch(
     )
 
 
-def _distinct(kept: Tensor) -> tuple[Tensor, Tensor]:
+def kept_under(conditions: Sequence[Condition], facts: RowFacts) -> Tensor:
+    """``(C, B, M)`` bool, who of the present is left under each condition."""
+    everything = torch.ones_like(facts.present)
+    keep = [c.missing.keep(facts) if c.missing else everything for c in conditions]
+    return facts.present & torch.stack(keep)
+
+
+def distinct(kept: Tensor) -> tuple[Tensor, Tensor]:
     """Positions in the flattened (C, B) of one of each (row, pattern), and the way back."""
     conditions, size, count = kept.shape
     every = torch.arange(conditions * size)
@@ -163,13 +185,19 @@ def fuse_rows(
     model: FusionModel, tokens: Mapping[str, Tokens], rows: Tensor, present: Tensor
 ) -> dict[str, Tensor]:
     """Logits of each (row, presence) pair, in calls of bounded size."""
+    parts = [o.logits for o in outputs_of(model, tokens, rows, present)]
+    return {t: torch.cat([p[t] for p in parts]) for t in parts[0]}
+
+
+def outputs_of(
+    model: FusionModel, tokens: Mapping[str, Tokens], rows: Tensor, present: Tensor
+) -> Iterator[Output]:
+    """What the model says of each (row, presence) pair, a bounded number of them at a time."""
     width = sum(t.values[0].numel() for t in tokens.values())
     chunk = max(min(_NUMBERS_AT_ONCE // max(width, 1), _ROWS_AT_ONCE), 1)
-    parts: list[Mapping[str, Tensor]] = []
     for some, there in zip(rows.split(chunk), present.split(chunk), strict=True):
         chosen = {m: t.rows(some) for m, t in tokens.items()}
-        parts.append(model.read(model.fuse(chosen, there), there).logits)
-    return {t: torch.cat([p[t] for p in parts]) for t in parts[0]}
+        yield model.read(model.fuse(chosen, there), there)
 
 
 def _steps(

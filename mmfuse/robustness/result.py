@@ -85,7 +85,8 @@ class RobustnessResult:
             ``value_mnar``, ``value_mnar_flipped``, ``empty`` or a name of the caller's;
             ``present`` the modalities that a subset keeps, joined by commas, else "";
             ``rate`` the nominal rate (NaN for subsets) and ``realised_rate`` the share of
-            present modalities that were taken away; ``rows`` the labelled rows; ``value``
+            present modalities that were taken away, for search of those that a row asks with;
+            ``rows`` the labelled rows, for search those that have an item to find; ``value``
             the score with its 95 % bootstrap interval ``low`` to ``high`` (NaN without
             bootstrap). An undefined score is NaN.
         predictions: one line for each row, condition, target and output. ``label`` and
@@ -94,7 +95,9 @@ class RobustnessResult:
             is "", or for several labels at once the label, which has lines of its own
             (label and prediction 0 or 1), or for several values a row the value's number. For
             survival ``label`` is the time, ``event`` whether the event came then,
-            ``prediction`` the risk and ``p_survival_<time>`` the predicted curve.
+            ``prediction`` the risk and ``p_survival_<time>`` the predicted curve. For search
+            ``prediction`` is the rank of the row's own item, from 1, and ``label`` 1; both NaN
+            where the row has none.
         importance: each modality's ``shapley`` value in units of the target's main metric,
             with ``shapley_se``, zero where exact and else the standard error of an
             estimate; ``leave_one_out``, the score lost without it; ``alone``, the score
@@ -112,11 +115,12 @@ class RobustnessResult:
         masks: one line a ``row``, and for each condition a column in which bit m is set where
             modality m of ``meta["modalities"]`` was left; read it with ``kept``.
         meta: ``format``, ``model``, ``fusion``, ``modalities``, ``targets`` (kind and
-            classes of each), ``main_metrics``, ``rows``, ``seed``, ``bootstrap``,
-            ``trained_with``, ``versions``, ``created``, ``shapley`` ("exact", "estimate"
-            or "none"), ``simulators`` (what takes modalities away under each condition, seed
-            included), in plain data; from ``mmfuse robustness`` also ``risk_thresholds``,
-            for survival the median risk of the training rows.
+            classes of each; of kind ``search`` also the modality ``searched``, the number of its
+            ``items`` and the ``chance`` of each metric), ``main_metrics``, ``rows``, ``seed``,
+            ``bootstrap``, ``trained_with``, ``versions``, ``created``, ``shapley`` ("exact",
+            "estimate" or "none"), ``simulators`` (what takes modalities away under each
+            condition, seed included), in plain data; from ``mmfuse robustness`` also
+            ``risk_thresholds``, for survival the median risk of the training rows.
     """
 
     conditions: pd.DataFrame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmfuse.robustness.conditions import Condition
 from mmfuse.robustness.importance import modality_importance, sampled_orders
-from mmfuse.robustness.metrics import HIGHER_IS_BETTER, MAIN_METRIC, Score, is_labelled
+from mmfuse.robustness.metrics import HIGHER_IS_BETTER, Score, is_labelled
 from mmfuse.robustness.passes import Predictions
 from mmfuse.robustness.result import COLUMNS, empty_table
 from mmfuse.robustness.selective import risk_at, wilson
@@ -31,24 +31,31 @@ def class_names(spec: TargetSpec) -> tuple[str, ...]:
     return ("0", "1") if spec.kind == "binary" else tuple(map(str, range(spec.out_dim)))
 
 
+def realised_rate(present: NDArray[np.bool_], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """``(C,)`` the share of what is ``present`` (N, M) that is not among ``kept`` (C, N, M)."""
+    return np.asarray(1 - kept.sum(axis=(1, 2)) / max(int(present.sum()), 1))
+
+
 def conditions_table(
     conditions: Sequence[Condition],
-    found: Predictions,
-    targets: Targets,
     scores: Mapping[str, Sequence[Score]],
+    realised: Mapping[str, NDArray[np.float64]],
 ) -> pd.DataFrame:
-    """One line for each condition, target and metric."""
-    there = max(int(found.present.sum()), 1)
-    realised = 1 - found.kept.sum(axis=(1, 2)) / there
-    labelled = {t: int(is_labelled(s, found.labels[t]).sum()) for t, s in targets.items()}
+    """One line for each condition, target and metric.
+
+    Args:
+        conditions: C of them.
+        scores: of each target.
+        realised: for each target ``(C,)`` what share of its modalities was taken away.
+    """
     lines = [
         (
             condition.name,
             condition.family,
             ",".join(condition.kept or ()),
             float(condition.rate),
-            float(realised[c]),
-            labelled[target],
+            float(realised[target][c]),
+            score.rows,
             target,
             score.metric,
             score.value[c],
@@ -57,7 +64,7 @@ def conditions_table(
             HIGHER_IS_BETTER[score.metric],
         )
         for c, condition in enumerate(conditions)
-        for target in targets
+        for target in scores
         for score in scores[target]
     ]
     return pd.DataFrame(lines, columns=list(COLUMNS["conditions"]))
@@ -80,10 +87,10 @@ def predictions_table(
             prediction: NDArray[np.generic],
             target: str = target,
         ) -> dict[str, Any]:
-            part = _lines(found.rows, names, label, prediction)
+            part = row_lines(found.rows, names, label, prediction)
             size = len(part["row"])
-            part["target"] = _constant(target, sorted(targets), size)
-            part["output"] = _constant(output, known_outputs, size)
+            part["target"] = constant(target, sorted(targets), size)
+            part["output"] = constant(output, known_outputs, size)
             return part
 
         if spec.kind in ("binary", "multiclass"):
@@ -120,17 +127,19 @@ def _outputs(spec: TargetSpec) -> tuple[str, ...]:
     return ("",)
 
 
-def _constant(value: str, known: Sequence[str], size: int) -> Any:
+def constant(value: str, known: Sequence[str], size: int) -> Any:
+    """A column of one word, of those ``known``."""
     codes = np.full(size, known.index(value), np.int8 if len(known) < 128 else np.int32)
     return pd.Categorical.from_codes(codes, categories=pd.Index(known))  # type: ignore[arg-type]
 
 
-def _lines(
+def row_lines(
     rows: NDArray[np.int64],
     names: Sequence[str],
     label: NDArray[np.float64],
     prediction: NDArray[np.generic],
 ) -> dict[str, Any]:
+    """Columns with a line for each condition and row: ``label`` (N,), ``prediction`` (C, N)."""
     # Ten million lines are soon reached, so that every byte of a column counts.
     small = rows.astype(np.int32) if len(rows) and rows.max() < 2**31 else rows
     return {
@@ -178,35 +187,53 @@ def coverage_table(
 def importance_table(
     conditions: Sequence[Condition],
     modalities: Sequence[str],
-    targets: Targets,
+    read: Mapping[str, Sequence[str]],
+    main_metrics: Mapping[str, str],
     scores: Mapping[str, Sequence[Score]],
     seed: int,
 ) -> tuple[pd.DataFrame, str]:
-    """Each modality's part in the main metric, and how its Shapley value came about."""
-    fixed = {
-        frozenset(kept): c
-        for c, condition in enumerate(conditions)
-        if (kept := condition.kept) is not None
-    }
-    if not fixed:
+    """Each modality's part in the main metric, and how its Shapley value came about.
+
+    Args:
+        conditions: whose fixed patterns are the subsets.
+        modalities: all of the model's, in its order.
+        read: for each target those that have a part in it.
+        main_metrics: of each target.
+        scores: of each target.
+        seed: of the orders that an estimate is made from.
+    """
+    every = [
+        (c, kept) for c, condition in enumerate(conditions) if (kept := condition.kept) is not None
+    ]
+    if not every:
         return empty_table("importance"), "none"
     orders = sampled_orders(modalities, seed=seed)
-    lines = []
-    for target, spec in targets.items():
-        metric = MAIN_METRIC[spec.kind]
+    lines, ways = [], set()
+    for target, names in read.items():
+        fixed: dict[frozenset[str], int] = {}
+        for c, kept in every:  # what has no part in the target changes nothing
+            fixed.setdefault(frozenset(kept) & frozenset(names), c)
+        joining = [[m for m in order if m in names] for order in orders]
+        metric = main_metrics[target]
         value = next(s.value for s in scores[target] if s.metric == metric)
-        parts = modality_importance(
-            {s: float(value[c]) for s, c in fixed.items()}, modalities, orders
-        )
+        parts = modality_importance({s: float(value[c]) for s, c in fixed.items()}, names, joining)
         lines += [
             (target, metric, m, p.shapley, p.shapley_se, p.leave_one_out, p.alone)
             for m, p in parts.items()
         ]
+        ways.add(_way(fixed.keys(), names, joining))
     table = pd.DataFrame(lines, columns=list(COLUMNS["importance"]))
-    if len(fixed) == 2 ** len(modalities):
-        return table, "exact"
+    return table, next(way for way in ("none", "estimate", "exact") if way in ways)
+
+
+def _way(
+    known: Collection[frozenset[str]], names: Sequence[str], orders: Sequence[Sequence[str]]
+) -> str:
+    """How Shapley values come about from the subsets whose scores are known."""
+    if len(known) == 2 ** len(names):
+        return "exact"
     chains = [[frozenset(o[:k]) for k in range(len(o) + 1)] for o in orders]
-    return table, "estimate" if sum(fixed.keys() >= set(c) for c in chains) > 1 else "none"
+    return "estimate" if sum(set(known) >= set(c) for c in chains) > 1 else "none"
 
 
 def steps_table(names: Sequence[str], scores: Mapping[str, Sequence[Score]]) -> pd.DataFrame:

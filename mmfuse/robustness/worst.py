@@ -22,9 +22,9 @@ class WorstRows(SavedTables):
         rows: one line a row and target, the worst first: ``target``, ``row``, ``label`` and
             ``prediction`` in words, ``loss`` (classes and labels: 1 less the probability of the
             truth, the mean over labels; values: the error's size in deviations of these
-            rows' labels), and a
+            rows' labels; search: 1 less the reciprocal rank of the row's own item), and a
             column ``only <modality>`` for what the model says with that one alone, empty where the
-            row lacks it.
+            row lacks it, or where it is what is searched.
         inputs: one line for each row and modality: ``row``, ``modality``, and what to ``show``: a
             picture's ``data:`` address, or words; absent ones have no line.
         meta: ``modalities``, ``count``, in plain data.
@@ -92,6 +92,8 @@ def _loss(lines: pd.DataFrame, facts: Mapping[str, Any]) -> pd.Series:
     if facts["kind"] == "regression":
         scale = lines.groupby("output", observed=True)["label"].transform("std").replace(0, 1)
         return (lines["prediction"] - lines["label"]).abs() / scale.fillna(1)
+    if facts["kind"] == "search":
+        return 1 - 1 / lines["prediction"]
     if facts["kind"] == "multilabel":
         share = _picked(lines, lines["output"].astype(str))
         return (share - lines["label"]).abs()
@@ -112,6 +114,8 @@ def _in_words(lines: pd.DataFrame, column: str, facts: Mapping[str, Any]) -> str
     """What a row's lines say, as a person would write it."""
     if facts["kind"] == "regression":
         return ", ".join(f"{value:.4g}" for value in lines[column])
+    if facts["kind"] == "search":
+        return ", ".join(f"rank {value:,.6g}" for value in lines[column])
     if facts["kind"] == "multilabel":
         return ", ".join(lines.loc[lines[column] == 1, "output"].astype(str)) or "none"
     value = lines[column].iloc[0]

@@ -71,10 +71,13 @@ class Setting:
 class Suite(Recorded, ABC):
     """Base of what a robustness study may hold besides absence.
 
-    A subclass says its ``name``, which is the folder of its result, and writes ``run``.
+    A subclass says its ``name``, which is the folder of its result, and writes ``run``. It says
+    too if it does without a model that predicts targets, by ``needs_target``; otherwise a study
+    of aligned modalities refuses it.
     """
 
     name: ClassVar[str]
+    needs_target: ClassVar[bool] = True
 
     def check(self, model: FusionModel, data: FusionDataModule) -> None:
         """Refuses, before anything is computed, a model or data that it cannot study.

@@ -59,7 +59,8 @@ def robustness_run(
     suite, PNG pictures and ``report.html``; what an earlier study with other suites left there
     goes. Classical models on each modality alone, and on all of them joined,
     stand beside the model wherever the data has training rows; they read no raw pictures,
-    sounds and videos.
+    sounds and videos. A model without a target is measured by search, see ``evaluate``, and
+    stands beside chance.
 
     Args:
         data: where the rows are.
@@ -94,6 +95,7 @@ def robustness_run(
     model, trained_with = _trained(data, model, ckpt_path)
     data.attach(model.preprocess)
     for suite in suites:
+        _require_target(suite, model)
         suite.check(model, data)
     rates = MCAR_RATES if mcar_rates is None else tuple(mcar_rates)
     conditions = _conditions(absence, model, data, seed, rates)
@@ -113,7 +115,8 @@ def robustness_run(
         )
         if thresholds := _median_risks(model, data, device):
             result.meta["risk_thresholds"] = thresholds
-        baselines = _baselines(data, split, bootstrap, seed, tell)
+        # Classical models predict a target; none of them searches.
+        baselines = _baselines(data, split, bootstrap, seed, tell) if model.heads else None
         checkpoint_path = None if ckpt_path is None else Path(ckpt_path)
         setting = Setting(
             model, data, split, result, checkpoint_path, device, bootstrap, seed, tell
@@ -138,6 +141,15 @@ def robustness_run(
         print_report(findings)
         print(f"Report: {page}")
     return findings
+
+
+def _require_target(suite: Suite, model: FusionModel) -> None:
+    if suite.needs_target and not model.heads:
+        raise ConfigError(
+            f"{type(suite).__name__} studies what a model predicts, and this one predicts no "
+            "target: its modalities find each other. Leave the suite out; SetGuided attacks such "
+            "models."
+        )
 
 
 @contextlib.contextmanager
@@ -193,7 +205,7 @@ def _median_risks(
     model: FusionModel, data: FusionDataModule, device: torch.device | str
 ) -> dict[str, list[float]]:
     """For each survival target the median risk of the training rows, where risk groups part."""
-    targets = [t for t, spec in model.spec.targets.items() if spec.kind == "survival"]
+    targets = [t for t in model.heads if model.spec.targets[t].kind == "survival"]
     if not targets or not len(data.rows("train")):
         return {}
     found = evaluate(

@@ -21,6 +21,7 @@ class Worst(Suite):
     """
 
     name = "worst"
+    needs_target = False
 
     def __init__(self, rows: int = 8) -> None:
         if rows < 1:

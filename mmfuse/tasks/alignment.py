@@ -16,11 +16,11 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.model import FusionModel
 from mmfuse.objectives import CLIPLoss, Objective, SupervisedLoss
 from mmfuse.recorded import factory
+from mmfuse.retrieval.labels import Labels
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.alignment_scores import AlignmentScores
 from mmfuse.tasks.base import FusionTask
 from mmfuse.tasks.build import encoders_for, fused
-from mmfuse.tasks.labels import Labels
 from mmfuse.tasks.optimizer import adamw
 
 

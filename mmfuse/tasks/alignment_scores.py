@@ -12,8 +12,8 @@ from torch import Tensor
 from mmfuse.batch import Batch
 from mmfuse.model import Towers
 from mmfuse.retrieval.directions import Direction, every_direction, mean_scores
+from mmfuse.retrieval.labels import Labels
 from mmfuse.retrieval.scores import retrieval_scores
-from mmfuse.tasks.labels import Labels
 from mmfuse.tokens import Tokens
 
 

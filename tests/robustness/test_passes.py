@@ -108,14 +108,14 @@ def test_nothing_absent_reaches_a_prediction(model, rows, facts):
 
 def test_more_modalities_than_bits_are_fused_all_the_same():
     kept = torch.rand(3, 4, 50) < 0.5
-    first, inverse = passes._distinct(kept)
+    first, inverse = passes.distinct(kept)
     flat = kept.flatten(0, 1)
     assert torch.equal(flat[first[inverse]], flat)
 
 
 def test_distinct_pairs_lead_back_to_their_own_row_and_pattern():
     kept = torch.rand(20, 6, 3, generator=torch.Generator().manual_seed(0)) < 0.5
-    first, inverse = passes._distinct(kept)
+    first, inverse = passes.distinct(kept)
     flat = kept.flatten(0, 1)
     assert torch.equal(flat[first[inverse]], flat)
     assert torch.equal(first[inverse] % 6, torch.arange(120) % 6)

@@ -168,7 +168,8 @@ def class_target(model: FusionModel, target: str | None) -> str:
         ConfigError: it is none of the model's, has no classes that exclude each other, or is
             not named where several could be meant.
     """
-    able = [t for t, s in model.spec.targets.items() if s.kind in ("binary", "multiclass")]
+    known = {t: model.spec.targets[t].kind for t in model.heads}
+    able = [t for t, kind in known.items() if kind in ("binary", "multiclass")]
     if target is None and len(able) == 1:
         return able[0]
     if target in able:

@@ -24,6 +24,7 @@ from mmfuse.robustness.report.sections import (
     leak,
     matrix,
     ood,
+    search,
     untested,
     worst,
 )
@@ -84,6 +85,7 @@ def _target(study: Study, target: str) -> str:
         [
             f"<article>{heading}",
             blocks.section("In short", _summary(study, target)),
+            search.section(study, target),
             _subsets(study, target),
             _mcar(study, target),
             _shifts(study, target),
@@ -113,7 +115,7 @@ def _summary(study: Study, target: str) -> str:
             said.append(f"<h4>{blocks.text(model)}</h4>")
         more = (
             part.sentences(study, target, model)
-            for part in (leak, corruptions, attacks, ood, interactions)
+            for part in (search, leak, corruptions, attacks, ood, interactions)
         )
         said.append(blocks.bullets([*summary(study, target, model), *chain(*more)]))
     return "".join(said)

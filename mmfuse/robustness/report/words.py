@@ -27,6 +27,11 @@ _METRICS = {
     "c_index": "C-index",
     "c_index_ipcw": "C-index (IPCW)",
     "ibs": "integrated Brier score",
+    "r_at_1": "R@1",
+    "r_at_5": "R@5",
+    "r_at_10": "R@10",
+    "mrr": "MRR",
+    "map": "mAP by class",
 }
 
 

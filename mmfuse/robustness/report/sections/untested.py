@@ -8,6 +8,7 @@ from typing import Any
 from mmfuse.robustness.findings import PARTS, Findings
 from mmfuse.robustness.report import blocks
 from mmfuse.robustness.report.study import Study
+from mmfuse.robustness.search.space import KIND
 
 _SUITES = {
     "corruptions": "No input was corrupted: nothing is known of noise, blur or misspelt words.",
@@ -46,7 +47,10 @@ def untested(found: Findings) -> list[str]:
     lacking = [what for family, what in _FAMILIES.items() if family not in families]
     if lacking:
         said.append(f"Not simulated: {'; '.join(lacking)}.")
-    said += [_SUITES[name] for name in PARTS if getattr(found, name) is None and name in _SUITES]
+    if all(facts["kind"] == KIND for facts in found.absence.meta["targets"].values()):
+        said += _search(found)
+    else:
+        said += [_SUITES[n] for n in PARTS if getattr(found, n) is None and n in _SUITES]
     if found.attacks is not None:
         said += _attacks(found.attacks.meta, set(found.attacks.table["norm"]))
     if found.interactions is not None:
@@ -60,6 +64,17 @@ def untested(found: Findings) -> list[str]:
         "is not part of any interval here."
     )
     return said
+
+
+def _search(found: Findings) -> list[str]:
+    """What is said of a model without a target."""
+    return [
+        *([] if found.worst is not None else [_SUITES["worst"]]),
+        "As the model predicts no target, nothing is known of corrupted inputs, of rows from "
+        "elsewhere, of interactions between modalities, and of what the mask alone tells.",
+        "No classical model stands beside it, as none of them searches across modalities; "
+        "chance does.",
+    ]
 
 
 def _attacks(meta: Mapping[str, Any], norms: set[str]) -> list[str]:

@@ -41,6 +41,7 @@ def _table(worst: WorstRows, target: str) -> str:
                 str(shows.get((line["row"], m), "")), f"{m} of row {line['row']}"
             )
             alone = line[f"only {m}"]
-            cells.append(picture + (f"<small>{blocks.text(alone)}</small>" if alone else "absent"))
+            said = f"<small>{blocks.text(alone)}</small>" if alone else ""
+            cells.append(picture + said or "absent")
         lines.append(cells)
     return blocks.rich_table(["row", "truth", "prediction", "loss", *names], lines)

@@ -59,13 +59,13 @@ class Labels:
         return None if name is None else (name, able[name])
 
     def in_batch(self, spec: DataSpec, batch: Batch) -> Tensor | None:
-        """The batch's classes (B,), -1 where unknown."""
+        """The batch's classes (B,), -1 where unknown; None where it does not tell them."""
         found = self.of(spec)
         if found is None or batch.target is None:
             return None
         if isinstance(batch.target, Tensor):
             return batch.target.long()
-        return batch.target[found[0]].long()
+        return batch.target[found[0]].long() if found[0] in batch.target else None
 
     def vectors(self, model: Towers) -> tuple[str, Tensor] | None:
         """The text modality and the classes' vectors (C, D); None where names cannot be read."""

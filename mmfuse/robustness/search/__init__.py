@@ -1,0 +1,1 @@
+"""Search: how an aligned model's rows find their own items when modalities are absent."""
