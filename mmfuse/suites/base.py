@@ -59,12 +59,13 @@ class Setting:
         """The rows as they are, natural gaps included; of the study's split for None."""
         return self.data.loader(split or self.split, missing=None)
 
-    def sample(self, rows: int) -> list[Batch]:
-        """At most so many rows of the split, drawn by the seed; in ascending order."""
-        every = self.data.rows(self.split)
+    def sample(self, rows: int, split: Split | None = None) -> list[Batch]:
+        """At most so many rows, drawn by the seed, in ascending order; ``split`` as above."""
+        split = split or self.split
+        every = self.data.rows(split)
         draw = torch.Generator().manual_seed(self.seed)
         chosen = every[torch.randperm(len(every), generator=draw)[:rows]].sort().values
-        dataset = self.data.dataset(self.split, missing=None)
+        dataset = self.data.dataset(split, missing=None)
         return [dataset.__getitems__(part) for part in chosen.split(self.data.eval_batch_size)]
 
 

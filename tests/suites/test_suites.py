@@ -31,7 +31,7 @@ def everything(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
         Attacks(budgets=[0.1, 1.0], rows=20, steps=5),
         Corruptions(),
         LeakCheck(),
-        Interactions(clusters=4),
+        Interactions(clusters=4, estimators=["clusters", "neural", "bounds"]),
         Worst(rows=3),
         OOD({"far away": planted(seed=1, shift=8.0)}, {"far away": "far"}),
     ]
@@ -97,10 +97,46 @@ def test_a_modality_of_noise_is_worth_nothing_in_every_reading(everything: Path)
     worth = found.importance.pivot(index="reading", columns="modality", values="value")
     for reading in ("shapley", "permuted", "banzhaf", "leave_one_out"):
         assert worth.loc[reading, "left"] > 0.05 > abs(worth.loc[reading, "noise"])
-    parts = found.pid.set_index(["first", "second", "part"])
-    assert parts.loc[("left", "right", "redundancy"), "bits"] > 0.2
+    parts = found.pid.set_index(["estimator", "first", "second", "part"])["bits"]
+    for estimator in ("clusters", "neural"):
+        assert parts[estimator, "left", "right", "redundancy"] > 0.2
+        assert parts[estimator, "left", "noise", "redundancy"] < 0.2
     assert len(found.pairs) == 3
     assert found.types["share"].sum() == pytest.approx(1)
+
+
+def test_rows_tell_the_parts_that_they_are_the_means_of(everything: Path):
+    found = Findings.load(everything)
+    table = found.interactions
+    keys = ["estimator", "first", "second"]
+    mean = table.rows.groupby(keys)[["redundancy", "unique1", "unique2", "synergy"]].mean()
+    parts = table.pid.pivot(index=keys, columns="part", values="bits")
+    assert len(mean) == 6
+    pd.testing.assert_frame_equal(mean, parts[list(mean)], atol=1e-5, check_names=False)
+    assert set(table.rows["row"]) <= set(found.absence.predictions["row"])
+    page = (everything / "report.html").read_text(encoding="utf-8")
+    assert "What pairs of modalities say of these rows" in page
+
+
+def test_bounds_of_synergy_come_from_rows_that_lack_a_modality_too(everything: Path):
+    table = Findings.load(everything).interactions.bounds
+    one = table[(table["first"] == "left") & (table["second"] == "right")]
+    counts = one[["rows_first", "rows_second", "rows_both"]].iloc[0].tolist()
+    assert counts[0] > counts[1] == counts[2]  # some rows lack the right view
+    bits = one.set_index("part")["bits"]
+    assert bits.filter(like="lower").max() <= bits["upper"] + 1e-9
+    page = (everything / "report.html").read_text(encoding="utf-8")
+    assert "synergy at least" in page
+    assert "Bits by networks" in page
+
+
+def test_networks_are_read_on_rows_that_they_were_not_fitted_to(trained: Trained, tmp_path: Path):
+    suites = [Interactions(clusters=3, estimators=["neural"])]
+    found = study(trained, tmp_path, suites, split="train")
+    assert found.interactions.pid.empty
+    assert all("not fitted to" in what for what in found.interactions.meta["left_out"])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "not fitted to" in page[page.index("What was not tested") :]
 
 
 def test_masks_that_follow_the_label_leak_and_those_of_chance_do_not(everything: Path):
@@ -243,6 +279,8 @@ def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_p
         lambda: Attacks(norms=[]),
         lambda: Attacks(budgets=[-1.0]),
         lambda: Interactions(pairs=0),
+        lambda: Interactions(estimators=["knife"]),
+        lambda: Interactions(estimators=[]),
         lambda: Worst(rows=0),
         lambda: LeakCheck(folds=1),
         lambda: OOD({}),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, vstack
 
 from mmfuse.errors import DataError
 from mmfuse.robustness.interactions.exact import PID, decomposed
@@ -28,7 +30,9 @@ class SynergyBounds:
         unique2: U2 of the second, exact.
         lower_redundancy: at least this much synergy, since modalities that share more of the
             label than they share at all must add to it.
-        lower_margins: the same from all three margins at once; never lower.
+        lower_margins: the same from all three margins at once; never lower. Where no distribution
+            has all three, as may be of margins that were counted in different rows, it is that of
+            two.
         lower_disagreement: at least this much, since modalities that predict different labels
             cannot both be right.
         upper: at most this much.
@@ -108,7 +112,9 @@ def synergy_bounds(
         _parts(p12.T, p1.T, tolerance).unique1 - tolerance,
         0.0,
     )
-    apart = entropy(p1) + entropy(p2) - entropy(y) - _largest_entropy(p1, p2, p12)
+    apart = -math.inf
+    if _is_of_one(p1, p2, p12):
+        apart = float(entropy(p1) + entropy(p2) - entropy(y)) - _largest_entropy(p1, p2, p12)
     smallest = max(
         _least_joint_entropy(*two) for two in ((p12, y), (p1, p2.sum(1)), (p2, p1.sum(1)))
     )
@@ -117,7 +123,7 @@ def synergy_bounds(
     unique = max(known.unique1, known.unique2)
     least = known.redundancy + known.unique1 + known.unique2
     by_two = known.redundancy - met + beside
-    by_three = known.redundancy - met + float(apart)
+    by_three = known.redundancy - met + apart
     by_difference = disagreement * float((p12 * distance).sum()) - unique
     upper = float(entropy(p12) + entropy(y)) - smallest - least
     return SynergyBounds(
@@ -135,6 +141,25 @@ def _parts(first: Table, second: Table, tolerance: float) -> PID:
     """R, U1 and U2 of two margins with the same target; what synergy says depends on p."""
     found = least_informative(first, second, tolerance)
     return decomposed(found.coupling, found)
+
+
+def _is_of_one(p1: Table, p2: Table, p12: Table) -> bool:
+    """Whether there is a distribution with all three margins."""
+    cells = np.nonzero((p12[..., None] > 0) & (p1[:, None] > 0) & (p2[None] > 0))
+    x1, x2, y = cells
+    if not len(y):
+        return False
+    columns = np.arange(len(y))
+    wanted, sums = [], []
+    for margin, place in ((p12, (x1, x2)), (p1, (x1, y)), (p2, (x2, y))):
+        line = np.ravel_multi_index(place, margin.shape)
+        shape = (margin.size, len(columns))
+        sums.append(coo_array((np.ones(len(columns)), (line, columns)), shape))
+        wanted.append(margin.ravel())
+    # In units of a cell of the mean size, which is what the solver's tolerance is for.
+    scale = len(columns)
+    found = linprog(np.zeros(len(columns)), A_eq=vstack(sums), b_eq=scale * np.concatenate(wanted))
+    return bool(found.status == 0)
 
 
 def _largest_entropy(p1: Table, p2: Table, p12: Table) -> float:

@@ -103,7 +103,7 @@ def discretised_pid(
             f"x1 has {len(first)} rows, x2 {len(second)} and y {len(label)}. Give the rows that "
             "have both modalities and a label."
         )
-    codes1, codes2 = (_codes(x, clusters, components, seed) for x in (first, second))
+    codes1, codes2 = (cluster_codes(x, clusters, components, seed) for x in (first, second))
     shape = (codes1.max() + 1, codes2.max() + 1, label.max() + 1)
     joint = _counts(codes1, codes2, label, shape)
     found = pid(joint)
@@ -186,7 +186,8 @@ def _classes(y: ArrayLike) -> NDArray[np.int64]:
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
-def _codes(x: Table, clusters: int, components: int, seed: int) -> NDArray[np.int64]:
+def cluster_codes(x: Table, clusters: int, components: int = 5, seed: int = 0) -> NDArray[np.int64]:
+    """Each row's cluster, ``(N, D) -> (N,)``; arguments as ``discretised_pid``."""
     distinct, codes = np.unique(x, axis=0, return_inverse=True)
     if len(distinct) <= clusters:
         return codes.reshape(-1).astype(np.int64)

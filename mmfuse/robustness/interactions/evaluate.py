@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 
 from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
-from mmfuse.objectives.supervised import targets_of
-from mmfuse.robustness.interactions.discrete import PARTS, discretised_pid
+from mmfuse.robustness.interactions.encodings import encodings
+from mmfuse.robustness.interactions.estimators import ESTIMATORS, Estimates, Estimator
+from mmfuse.robustness.interactions.neural import NeuralSettings
 from mmfuse.robustness.interactions.result import COLUMNS, InteractionResult
-from mmfuse.robustness.metrics import is_labelled, mean_score
-from mmfuse.robustness.passes import evaluating
+from mmfuse.robustness.metrics import mean_score
 from mmfuse.robustness.permutation import permutation_importance
 from mmfuse.robustness.row_importance import item_types, mean_importance, mean_interactions
 from mmfuse.robustness.row_scores import row_scores
 from mmfuse.robustness.shapley import is_exact
-from mmfuse.spec import TargetSpec
-
-# Values are cut into so many classes of equal size before they are decomposed.
-_BINS = 4
-# With fewer rows than this a cluster, the decomposition is mostly chance.
-_ROWS_A_CLUSTER = 10
+from mmfuse.robustness.shapley import pairs as every_pair
 
 
 def evaluate_interactions(
     model: FusionModel,
     batches: Sequence[Batch],
     *,
+    train: Sequence[Batch] = (),
+    val: Sequence[Batch] = (),
+    estimators: Sequence[Estimator] = ("clusters",),
     clusters: int = 20,
     pairs: int = 15,
     draws: int = 5,
@@ -50,6 +44,10 @@ def evaluate_interactions(
     Args:
         model: read in eval mode; its mode is restored.
         batches: rows with targets that trained nothing, read several times.
+        train: other rows, which networks are fitted to; read for ``neural`` alone.
+        val: more other rows, which choose among the networks' epochs; without them a fifth of
+            ``train`` does. Better, as encoders have seen the answers of training rows.
+        estimators: of the bits, any of ``clusters``, ``neural`` and ``bounds``; see ``Estimator``.
         clusters: of each modality's encodings, fewer where rows are few: at least ten rows for
             each.
         pairs: at most so many pairs of modalities are decomposed, those whose Shapley
@@ -60,26 +58,27 @@ def evaluate_interactions(
         progress: called after each piece of work, ``steps`` times in all.
 
     Raises:
-        ConfigError: every target is survival, or there is none.
+        ConfigError: every target is survival, or there is none; unknown estimators.
         DataError: no rows, or none with a label.
     """
+    check_estimators(estimators)
     targets = scored_targets(model)
     names = model.modalities
     told: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     left_out: list[str] = []
-    encoded = _encodings(model, batches)
-
-    def step() -> None:
-        if progress is not None:
-            progress()
+    # Networks alone ask for other rows than those that are told of.
+    others = (train, val) if "neural" in estimators else ((), ())
+    fit, choose = (encodings(model, rows) if rows else None for rows in others)
+    read = encodings(model, batches)
+    settings = NeuralSettings(device=next(model.parameters()).device)
+    step = progress or (lambda: None)
 
     for target in targets:
-        scores = row_scores(model, batches, target=target, seed=seed)
         spec = model.spec.targets[target]
         score = "probability" if spec.is_classification else "squared_error"
-        told["importance"].append(
-            mean_importance(scores, bootstrap, seed).assign(target=target, score=score)
-        )
+        unit = {"target": target, "score": score}
+        scores = row_scores(model, batches, target=target, seed=seed)
+        told["importance"].append(mean_importance(scores, bootstrap, seed).assign(**unit))
         if spec.kind in ("binary", "multiclass") and is_exact(scores.value, names):
             right = row_scores(model, batches, "correct", target, seed=seed)
             share = item_types(right).value_counts(normalize=True)
@@ -90,30 +89,37 @@ def evaluate_interactions(
             )
         step()
         permuted = permutation_importance(model, batches, target=target, draws=draws, seed=seed)
-        told["importance"].append(
-            _permuted(permuted, names, bootstrap, seed).assign(target=target, score=score)
-        )
+        told["importance"].append(_permuted(permuted, names, bootstrap, seed).assign(**unit))
         step()
-        if len(names) > 1:
-            joint = mean_interactions(scores, bootstrap, seed)
-            told["pairs"].append(joint.assign(target=target, score=score))
-            size = joint["value"].abs().fillna(0)
-            chosen = joint.loc[size.sort_values(ascending=False, kind="stable").index[:pairs]]
-            left_out += [
-                f"{target}: {first} and {second}, as only {pairs} pairs are decomposed"
-                for first, second in joint.drop(chosen.index)[["first", "second"]].itertuples(
-                    index=False
-                )
-            ]
-            for first, second in chosen.sort_index()[["first", "second"]].itertuples(index=False):
-                found = _decomposed(
-                    encoded, spec, target, first, second, clusters, bootstrap // 10, seed
-                )
+        if len(names) < 2:
+            continue
+        joint = mean_interactions(scores, bootstrap, seed)
+        told["pairs"].append(joint.assign(**unit))
+        size = joint["value"].abs().fillna(0)
+        chosen = joint.loc[size.sort_values(ascending=False, kind="stable").index[:pairs]]
+        left_out += [
+            f"{target}: {first} and {second}, as only {pairs} pairs are decomposed"
+            for first, second in _named(joint.drop(chosen.index))
+        ]
+        estimates = None
+        if (own := read.told(target, spec, read)) is None:
+            left_out.append(f"{target}, as a row has several labels or values")
+        else:
+            known, chooses = (
+                None if e is None else e.told(target, spec, read) for e in (fit, choose)
+            )
+            estimates = Estimates(own, known, chooses, clusters, bootstrap // 10, seed, settings)
+        for first, second in _named(chosen.sort_index()):
+            for estimator in estimators:
+                if estimates is None:
+                    break
+                found = estimates.of(first, second, estimator)
                 if isinstance(found, str):
-                    left_out.append(f"{target}: {first} and {second}, {found}")
-                else:
-                    told["pid"].append(found.assign(target=target))
-        step()
+                    left_out.append(f"{target}: {first} and {second} by {estimator}, {found}")
+                    continue
+                for name, table in found.items():
+                    told[name].append(table.assign(target=target))
+            step()
     tables = {
         name: pd.concat(parts, ignore_index=True)[list(COLUMNS[name])]
         if parts
@@ -122,12 +128,27 @@ def evaluate_interactions(
     }
     meta: dict[str, Any] = {
         "modalities": list(names),
+        "estimators": list(estimators),
         "clusters": clusters,
         "left_out": left_out,
         "bootstrap": bootstrap,
         "seed": seed,
     }
     return InteractionResult(**tables, meta=meta)
+
+
+def check_estimators(estimators: Sequence[Estimator]) -> None:
+    """Refuses names of no estimator, and none at all.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    unknown = [e for e in estimators if e not in ESTIMATORS]
+    if unknown or not estimators or len(set(estimators)) < len(estimators):
+        raise ConfigError(
+            f"Interactions: estimators are {list(estimators)}; expected one or more of "
+            f"{list(ESTIMATORS)}, each once."
+        )
 
 
 def scored_targets(model: FusionModel) -> list[str]:
@@ -145,41 +166,13 @@ def scored_targets(model: FusionModel) -> list[str]:
     return found
 
 
-def steps(model: FusionModel) -> int:
+def steps(model: FusionModel, pairs: int) -> int:
     """How often ``evaluate_interactions`` calls ``progress``."""
-    return 3 * len(scored_targets(model))
+    return (2 + min(pairs, len(every_pair(model.modalities)))) * len(scored_targets(model))
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    """Pooled encodings and labels of rows; those of absent modalities mean nothing."""
-
-    values: dict[str, NDArray[np.float64]]
-    present: dict[str, NDArray[np.bool_]]
-    labels: dict[str, NDArray[np.float64]]
-
-
-def _encodings(model: FusionModel, batches: Sequence[Batch]) -> _Encoded:
-    device = next(model.parameters()).device
-    values: dict[str, list[NDArray[np.float64]]] = {m: [] for m in model.modalities}
-    present, labels = [], {t: [] for t in model.spec.targets}  # type: ignore[var-annotated]
-    with torch.no_grad(), evaluating(model):
-        for batch in batches:
-            here = batch.to(device)
-            tokens = model.encode(here)
-            present.append(model.present(here).cpu().numpy())
-            for t, y in targets_of(batch, model).items():
-                labels[t].append(y.cpu().double().numpy())
-            for m in model.modalities:
-                width = model.fusion.dims[m]
-                pooled = tokens[m].pooled() if m in tokens else torch.zeros(len(batch), width)
-                values[m].append(pooled.cpu().double().numpy())
-    there = np.concatenate(present)
-    return _Encoded(
-        {m: np.concatenate(parts) for m, parts in values.items()},
-        {m: there[:, i] for i, m in enumerate(model.modalities)},
-        {t: np.concatenate(parts) for t, parts in labels.items()},
-    )
+def _named(pairs: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(pairs["first"], pairs["second"], strict=True))
 
 
 def _permuted(
@@ -195,51 +188,5 @@ def _permuted(
             "value": found.value,
             "low": found.low,
             "high": found.high,
-        }
-    )
-
-
-def _decomposed(
-    encoded: _Encoded,
-    spec: TargetSpec,
-    target: str,
-    first: str,
-    second: str,
-    clusters: int,
-    bootstrap: int,
-    seed: int,
-) -> pd.DataFrame | str:
-    """The parts of two modalities, or why there are none."""
-    label = encoded.labels[target]
-    if label.ndim > 1 and label.shape[1] > 1:
-        return "as a row has several labels or values"
-    label = label.reshape(len(label))
-    rows = encoded.present[first] & encoded.present[second] & is_labelled(spec, label)
-    count = min(clusters, int(rows.sum()) // _ROWS_A_CLUSTER)
-    if count < 2:
-        return f"as only {int(rows.sum())} rows have both"
-    known = label[rows]
-    classes = known.astype(np.int64)
-    if not spec.is_classification:
-        edges = np.quantile(known, np.linspace(0, 1, _BINS + 1)[1:-1])
-        classes = np.searchsorted(edges, known, side="right").astype(np.int64)
-    found = discretised_pid(
-        encoded.values[first][rows],
-        encoded.values[second][rows],
-        classes,
-        count,
-        bootstrap=bootstrap,
-        seed=seed,
-    )
-    return pd.DataFrame(
-        {
-            "first": first,
-            "second": second,
-            "part": PARTS,
-            "bits": found.pid.parts,
-            "low": found.low,
-            "high": found.high,
-            "chance": found.chance,
-            "rows": int(rows.sum()),
         }
     )

@@ -6,16 +6,23 @@ import copy
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfuse.errors import ConfigError, DataError
+from mmfuse.robustness.interactions.coupling import coupled_information, coupled_shares, coupling
 from mmfuse.robustness.interactions.exact import PID
+from mmfuse.robustness.interactions.information import Table
+from mmfuse.robustness.metrics import affordable, resamples
 
 _WIDTH, _ALIGNED = 32, 10
 _FIT, _CHOOSE = 0.6, 0.2  # shares of the rows; the rest is what the parts are read on
-_ROUNDS, _CLOSE = 500, 0.01
+_FEWEST = 4  # rows of each use
+
+#: x1 ``(N, D1)``, x2 ``(N, D2)`` and the class y ``(N,)`` of the same rows.
+Rows = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,20 +44,31 @@ class NeuralSettings:
     device: torch.device | str = "cpu"
 
 
+@dataclass(frozen=True)
+class NeuralPID:
+    """A decomposition of rows through networks that were fitted to other rows.
+
+    Args:
+        pid: of the rows, with a ``gap`` of NaN: nothing bounds it.
+        low: lower ends of the 95 % intervals of R, U1, U2 and S over resampled rows, with the
+            networks as they are; NaN without bootstrap.
+        high: upper ends.
+        rows: ``(N, 4)`` what each row adds to R, U1, U2 and S; their means are the parts.
+    """
+
+    pid: PID
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    rows: Table
+
+
 def neural_pid(
     x1: Tensor, x2: Tensor, y: Tensor, settings: NeuralSettings | None = None, seed: int = 0
 ) -> PID:
     """Redundancy, unique parts and synergy of continuous modalities, in bits.
 
-    Three classifiers give p(y | x1), p(y | x2) and p(y | x1, x2): fitted on 60 % of the rows,
-    their epoch and a temperature chosen on 20 %, so that over-confidence does not pass for
-    information, and read on the last 20 %. Two networks align the modalities: for rows i, j of
-    a batch and class y they give ``A_y[i, j] = exp(e1_y(x1_i) . e2_y(x2_j) / sqrt(10))``, which
-    Sinkhorn's rounds scale to a coupling q with the margins p(y | x1_i) and p(y | x2_j); they are
-    trained to make I_q(X1, X2; Y) small. The parts are those of ``pid``, each at least zero.
-
-    An estimate: it depends on the batch size and on how well the classifiers are trained, and
-    its coupling is not proven least. Where a few dozen clusters do, prefer ``discretised_pid``.
+    ``held_out_pid`` of one set of rows: networks are fitted to 60 % of them, chosen by 20 %, and
+    read on the last 20 %.
 
     Args:
         x1: ``(N, D1)`` float.
@@ -65,20 +83,75 @@ def neural_pid(
     Raises:
         DataError: shapes that differ, NaN, or fewer than 20 rows.
         ConfigError: settings below 1.
+    """
+    _check((x1, x2, y), "", 20)
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    fit, choose = int(_FIT * len(y)), int((_FIT + _CHOOSE) * len(y))
+    known, chosen, read = (
+        (x1[rows], x2[rows], y[rows]) for rows in (order[:fit], order[fit:choose], order[choose:])
+    )
+    return held_out_pid(known, chosen, read, settings, bootstrap=0, seed=seed).pid
+
+
+def held_out_pid(
+    fit: Rows,
+    choose: Rows,
+    read: Rows,
+    settings: NeuralSettings | None = None,
+    bootstrap: int = 200,
+    seed: int = 0,
+) -> NeuralPID:
+    """The decomposition of some rows through networks that never saw them.
+
+    Three classifiers give p(y | x1), p(y | x2) and p(y | x1, x2). Two networks align the
+    modalities: for rows i, j of a batch and class y they give
+    ``A_y[i, j] = exp(e1_y(x1_i) . e2_y(x2_j) / sqrt(10))``, which Sinkhorn's rounds scale to a
+    coupling q with the margins p(y | x1_i) and p(y | x2_j); they are trained to make
+    I_q(X1, X2; Y) small. The parts are those of ``pid``, each at least zero::
+
+        I(X; Y) = mean_i log2 p(y_i | x_i) / p(y_i)     over the rows read, by their own labels
+
+    so that a classifier too sure of itself is found to know less, not more.
+
+    An estimate: it depends on the batch size and on how well the networks are trained, and
+    its coupling is not proven least. Where a few dozen clusters do, prefer ``discretised_pid``.
+
+    A row's own share of I_q is ``log2 q(y | x1, x2) / p(y)``, which is additive in what two
+    margins tell only where q is least; so each row's shares are moved by one number, the same
+    for all, to have the parts as their means.
+
+    Args:
+        fit: what classifiers and alignment are fitted to.
+        choose: what chooses each classifier's epoch and its temperature.
+        read: what is decomposed.
+        settings: of the training.
+        bootstrap: resamples of the rows read; 0 for no interval.
+        seed: of the weights, the batches and the resamples.
+
+    Raises:
+        DataError: shapes that differ, NaN, or fewer than four rows of each.
+        ConfigError: settings below 1.
 
     Reference: Liang et al., "Quantifying & modeling multimodal interactions", NeurIPS 2023,
-    arXiv:2302.12247, estimator BATCH. Departs from the authors' code: bits, rows held out,
-    temperatures, logarithms that cannot overflow, any device, all batches used.
+    arXiv:2302.12247, estimator BATCH. Departs from the authors' code: bits, rows held out and
+    read by their labels, temperatures, logarithms that cannot overflow, any device, all batches
+    used. Rows are moved to their means as LSMI does, which estimates densities instead.
     """
     settings = settings or NeuralSettings()
-    _check(x1, x2, y, settings)
+    for rows, name in ((fit, "fit"), (choose, "choose"), (read, "read")):
+        _check(rows, f" to {name}", _FEWEST)
+        if [x.shape[1:] for x in rows] != [x.shape[1:] for x in fit]:
+            raise DataError(f"Rows to {name} have other widths than rows to fit. Give the same.")
+    if min(settings.epochs, settings.align_epochs, settings.batch_size) < 1:
+        raise ConfigError(f"{settings} has a number below 1.")
     device = settings.device
+    known, chosen, told = torch.arange(sum(len(part[2]) for part in (fit, choose, read))).split(
+        [len(part[2]) for part in (fit, choose, read)]
+    )
+    x1, x2, y = (torch.cat(parts) for parts in zip(fit, choose, read, strict=True))
     classes = int(y.max()) + 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        order = torch.randperm(len(y))
-        fit, choose = int(_FIT * len(y)), int((_FIT + _CHOOSE) * len(y))
-        known, chosen, read = (order[a:b] for a, b in ((0, fit), (fit, choose), (choose, len(y))))
         one, two = ((x - x[known].mean(0)) / _spread(x[known]) for x in (x1.float(), x2.float()))
         one, two, label = one.to(device), two.to(device), y.to(device)
         views = (one, two, torch.cat([one, two], dim=1))
@@ -90,36 +163,14 @@ def neural_pid(
             for rows in known[torch.randperm(len(known))].split(settings.batch_size):
                 if len(rows) < 2:
                     continue
-                loss = _coupled(pair, one, two, logs, rows)
+                loss = coupled_information(pair(one[rows], two[rows]), logs[0][rows], logs[1][rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-        return _read(pair, one, two, logs, read, settings.batch_size)
-
-
-def coupled_information(affinity: Tensor, log1: Tensor, log2: Tensor) -> Tensor:
-    """I_q(X1, X2; Y) in nats of the coupling that Sinkhorn's rounds make of an affinity.
-
-    Args:
-        affinity: log A, ``(K, B, B)``.
-        log1: log p(y | x1), ``(B, K)``.
-        log2: log p(y | x2), ``(B, K)``; each class is brought to its share under ``log1``.
-
-    Shape:
-        -> ()
-    """
-    size = len(log1)
-    rows = log1.T - math.log(size)
-    columns = log2.T - log2.T.logsumexp(1, keepdim=True) + rows.logsumexp(1, keepdim=True)
-    log = affinity
-    for _ in range(_ROUNDS):
-        log = log - (log.logsumexp(1, keepdim=True) - columns[:, None])
-        off = log.logsumexp(2) - rows
-        log = log - off[..., None]
-        if float(off.detach().abs().max()) < _CLOSE:
-            break
-    share = rows.logsumexp(1)[:, None, None]
-    return (log.exp() * (log - log.logsumexp(0) - share)).sum()
+        # Rows next to each other may be alike, and a coupling is between those of a batch.
+        order = torch.randperm(len(told))
+        shares = _shares(pair, one, two, logs, label, told[order], settings.batch_size)
+    return _read(shares[:, order.argsort()], bootstrap, seed)
 
 
 class _Alignment(nn.Module):
@@ -179,33 +230,52 @@ def _classifier(
     return _Tempered(kept, scales[losses.index(min(losses))])
 
 
-def _coupled(pair: _Alignment, x1: Tensor, x2: Tensor, logs: list[Tensor], rows: Tensor) -> Tensor:
-    return coupled_information(pair(x1[rows], x2[rows]), logs[0][rows], logs[1][rows])
+def _shares(
+    pair: _Alignment,
+    x1: Tensor,
+    x2: Tensor,
+    logs: list[Tensor],
+    y: Tensor,
+    read: Tensor,
+    size: int,
+) -> Table:
+    """``(5, n)`` bits of each row: of either modality, of both, of the coupling twice.
 
-
-def _read(
-    pair: _Alignment, x1: Tensor, x2: Tensor, logs: list[Tensor], read: Tensor, size: int
-) -> PID:
-    """The parts, averaged over batches of the rows held out, each with at least half a batch."""
-    parts = read.tensor_split(max(round(len(read) / size), 1))
-    shared = 0.0
-    informations = torch.zeros(3)
+    The coupling's mean is that of the fourth line; the fifth is what it says of a row's own label.
+    """
+    prior = (torch.bincount(y[read]).double() / len(read)).log()
+    own = torch.stack([log[read].gather(1, y[read, None])[:, 0] for log in logs]).double()
+    mean, told = [], []
     with torch.no_grad():
-        for rows in parts:
-            weight = len(rows) / len(read)
-            shared += weight * float(_coupled(pair, x1, x2, logs, rows))
-            each = torch.stack([_information(log[rows]) for log in logs])
-            informations += weight * each.cpu()
-    i1, i2, both = (max(i, 0.0) for i in (informations / math.log(2)).tolist())
+        # Each batch has at least half of the size.
+        for rows in read.tensor_split(max(round(len(read) / size), 1)):
+            log = coupling(pair(x1[rows], x2[rows]), logs[0][rows], logs[1][rows])
+            mean.append(coupled_shares(log))
+            met = log.diagonal(dim1=1, dim2=2).log_softmax(0)  # q(y | x1_i, x2_i)
+            told.append(met.gather(0, y[rows][None])[0])
+    surprise = prior[y[read]]
+    joined = torch.cat([own - surprise, torch.cat(mean)[None], torch.cat(told)[None] - surprise])
+    return np.asarray((joined / math.log(2)).cpu().numpy(), dtype=np.float64)
+
+
+def _read(shares: Table, bootstrap: int, seed: int) -> NeuralPID:
+    """Parts, intervals and rows from what each row says."""
+    count = shares.shape[1]
+    weight = resamples(count, affordable(count, bootstrap), seed) / count
+    i1, i2, both, shared = np.maximum(shares[:4] @ weight, 0.0)
     # What holds for the least informative coupling is made to hold for an estimate of it.
-    shared = min(max(shared / math.log(2), i1, i2), i1 + i2)
-    return PID(i1 + i2 - shared, shared - i2, shared - i1, max(both - shared, 0.0), math.nan)
-
-
-def _information(log: Tensor) -> Tensor:
-    """I(X; Y) in nats of rows with log p(y | x), ``(B, K)``."""
-    share = log.logsumexp(0) - math.log(len(log))
-    return (log.exp() * (log - share)).sum() / len(log)
+    both = np.maximum(both, np.maximum(i1, i2))
+    shared = np.clip(shared, np.maximum(i1, i2), np.minimum(both, i1 + i2))
+    parts = np.stack([i1 + i2 - shared, shared - i2, shared - i1, both - shared])
+    nothing = (math.nan,) * 4
+    low, high = nothing, nothing
+    if parts.shape[1] > 1:
+        low, high = (tuple(e) for e in np.quantile(parts[:, 1:], [0.025, 0.975], axis=1).tolist())
+    one, two, joint, _, met = shares
+    rows = np.stack([one + two - met, met - two, met - one, joint - met], axis=1)
+    first = parts[:, 0]
+    r, u1, u2, s = first.tolist()
+    return NeuralPID(PID(r, u1, u2, s, math.nan), low, high, rows - rows.mean(0) + first)
 
 
 def _spread(x: Tensor, dim: int = 0) -> Tensor:
@@ -213,15 +283,14 @@ def _spread(x: Tensor, dim: int = 0) -> Tensor:
     return torch.where(found > 0, found, 1.0)
 
 
-def _check(x1: Tensor, x2: Tensor, y: Tensor, settings: NeuralSettings) -> None:
-    shapes = [tuple(t.shape) for t in (x1, x2, y)]
-    fit = x1.dim() == x2.dim() == 2 and shapes[2] == (len(x1),) and len(x2) == len(y) >= 20
+def _check(rows: Rows, use: str, fewest: int) -> None:
+    x1, x2, y = rows
+    shapes = [tuple(t.shape) for t in rows]
+    fit = x1.dim() == x2.dim() == 2 and shapes[2] == (len(x1),) and len(x2) == len(y) >= fewest
     if not fit or not (x1.isfinite().all() and x2.isfinite().all()) or y.is_floating_point():
         raise DataError(
-            f"Found x1, x2 and y of shapes {shapes}; expected (N, D1), (N, D2) and (N,) with at "
-            "least 20 rows, no NaN, and whole numbers for classes."
+            f"Found x1, x2 and y{use} of shapes {shapes}; expected (N, D1), (N, D2) and (N,) with "
+            f"at least {fewest} rows, no NaN, and whole numbers for classes."
         )
     if int(y.min()) < 0:
         raise DataError("A label is below 0, which is none. Leave rows without a label out.")
-    if min(settings.epochs, settings.align_epochs, settings.batch_size) < 1:
-        raise ConfigError(f"{settings} has a number below 1.")

@@ -99,3 +99,13 @@ def test_the_authors_constant_is_no_bound_where_ours_is():
     p = np.array([[[43, 14], [6, 12]], [[0, 0], [0, 25]]]) / 100
     assert of(p, 1.0).lower_disagreement > pid(p).synergy + 0.03
     assert of(p).lower_disagreement <= pid(p).synergy + 1e-6
+
+
+def test_margins_that_no_distribution_has_together_bound_by_two_of_them():
+    # Each of the two is the label, so that they could not be independent of each other.
+    copy = np.eye(2) / 2
+    found = synergy_bounds(copy, copy, np.full((2, 2), 0.25))
+    assert found.lower_margins == found.lower_redundancy
+    assert np.isfinite(found.lower_margins)
+    # In all that they can be, they are the same.
+    assert synergy_bounds(copy, copy, copy).lower_margins == pytest.approx(0, abs=1e-6)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.robustness.interactions import NeuralSettings, neural_pid, planted
+from mmfuse.robustness.interactions import NeuralSettings, held_out_pid, neural_pid, planted
+from mmfuse.robustness.interactions.coupling import coupled_information
 from mmfuse.robustness.interactions.least import least_informative
-from mmfuse.robustness.interactions.neural import coupled_information
 
 QUICK = NeuralSettings(epochs=20, align_epochs=8, batch_size=128, rate=3e-3)
 PARTS = ("redundancy", "unique1", "unique2", "synergy")
@@ -32,6 +32,38 @@ def test_modalities_that_say_nothing_have_next_to_nothing():
         x1, x2, y[torch.randperm(1000, generator=torch.Generator().manual_seed(0))], QUICK
     )
     assert found.total < 0.05
+
+
+def split(x1: torch.Tensor, x2: torch.Tensor, y: torch.Tensor, *ends: int) -> list:
+    """Rows up to each end."""
+    return [tuple(t[a:b] for t in (x1, x2, y)) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
+
+
+def test_what_rows_add_has_the_parts_as_its_mean_and_an_interval_around():
+    found = held_out_pid(*split(*planted("unique1", 900), 500, 700, 900), QUICK, bootstrap=100)
+    np.testing.assert_allclose(found.rows.mean(0), found.pid.parts, atol=1e-9)
+    assert found.rows.shape == (200, 4)
+    for part, low, high in zip(found.pid.parts, found.low, found.high, strict=True):
+        assert low - 0.02 <= part <= high + 0.02
+    assert found.low[1] > 0.2
+
+
+def test_rows_in_the_order_of_their_classes_tell_as_much():
+    known, chosen, read = split(*planted("unique1", 900), 400, 500, 900)
+    order = read[2].argsort(stable=True)
+    sorted_ = tuple(t[order] for t in read)
+    parts = [held_out_pid(known, chosen, r, QUICK, 0).pid.parts for r in (read, sorted_)]
+    np.testing.assert_allclose(parts[0], parts[1], atol=0.1)
+
+
+def test_confidence_that_is_wrong_is_no_information():
+    # As encoders show rows whose answers they have seen, and then others.
+    draw = torch.Generator().manual_seed(0)
+    y, guess = torch.randint(0, 2, (2, 600), generator=draw)
+    seen = torch.where(torch.arange(600) < 400, y, guess)
+    x1, x2 = (seen[:, None] + 0.1 * torch.randn(600, 2, generator=draw) for _ in range(2))
+    found = held_out_pid(*split(x1, x2, y, 300, 400, 600), QUICK, bootstrap=0)
+    assert found.pid.total < 0.05
 
 
 def batch(size: int = 10, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,3 +140,10 @@ def test_rows_that_do_not_fit_are_refused(x1, x2, y):
 def test_no_epochs_are_refused():
     with pytest.raises(ConfigError, match="below 1"):
         neural_pid(X, X, Y, NeuralSettings(epochs=0))
+
+
+def test_rows_of_other_widths_are_refused():
+    with pytest.raises(DataError, match="to read have other widths"):
+        held_out_pid((X, X, Y), (X, X, Y), (X[:, :1], X, Y))
+    with pytest.raises(DataError, match="to choose of shapes"):
+        held_out_pid((X, X, Y), (X[:2], X[:2], Y[:2]), (X, X, Y))

@@ -8,15 +8,10 @@ import plotly.graph_objects as go
 
 from mmfuse.robustness.interactions.result import InteractionResult
 from mmfuse.robustness.report import blocks, looks, plots
+from mmfuse.robustness.report.sections import information
 from mmfuse.robustness.report.study import Study
-from mmfuse.robustness.report.words import change, number, with_interval
+from mmfuse.robustness.report.words import change, with_interval
 
-_PARTS = {
-    "redundancy": "either says it",
-    "unique1": "the first alone",
-    "unique2": "the second alone",
-    "synergy": "only both together",
-}
 _READINGS = {
     "shapley": "Shapley",
     "mis": "MIS",
@@ -42,24 +37,27 @@ def section(study: Study, target: str) -> str:
             parts.append(
                 blocks.side_by_side(
                     blocks.plot(_pairs(result, pairs), f"Shapley interactions for {target}"),
-                    blocks.plot(pid, f"Information of pairs on {target}, in bits")
-                    if (pid := _information(_of(result.pid, target))) is not None
-                    else "",
+                    *information.figures(result, target),
                 )
             )
+        parts.append(information.bounds(result, target))
         parts.append(
             blocks.folded("What each modality is worth, read in six ways", _worth(result, target))
         )
-        parts.append(blocks.folded("Every pair", _every_pair(result, target)))
+        parts.append(blocks.folded("Every pair", information.every_pair(result, target)))
         parts.append(_types(result, target))
     told = (
-        "Left: the Shapley interaction of two modalities in the model, in units of the score; "
+        "First the Shapley interaction of two modalities in the model, in units of the score; "
         "above zero they are worth more together than apart, below zero they repeat each other. "
-        "Right: what the encodings of two modalities tell of the label, in bits, whatever the "
-        "fusion makes of it; pale bars are the same with labels dealt out anew: a part no "
-        "larger than its own is no finding."
+        "Then what the encodings of two modalities tell of the label, in bits, whatever the "
+        "fusion makes of it."
     )
-    return blocks.section("Why: modalities together", blocks.paragraph(told), *parts)
+    return blocks.section(
+        "Why: modalities together",
+        blocks.paragraph(told),
+        blocks.bullets(information.words(found.values())),
+        *parts,
+    )
 
 
 def sentences(study: Study, target: str, model: str) -> list[str]:
@@ -121,48 +119,6 @@ def _pairs(result: InteractionResult, pairs: pd.DataFrame) -> go.Figure:
     return plots.dressed(figure, max(220, 44 * size + plots.AXES))
 
 
-def _information(pid: pd.DataFrame) -> go.Figure | None:
-    """Bars of bits for each pair and part, chance beside them."""
-    if pid.empty:
-        return None
-    pairs = list(dict.fromkeys(zip(pid["first"], pid["second"], strict=True)))
-    names = [f"{a} and {b}" for a, b in pairs]
-    figure = go.Figure()
-    for i, (part, meaning) in enumerate(_PARTS.items()):
-        lines = pid[pid["part"] == part].rename(columns={"bits": "value"})
-        y = [pairs.index(p) for p in zip(lines["first"], lines["second"], strict=True)]
-        shift = 0.3 - 0.2 * i
-        figure.add_bar(
-            x=lines["chance"],
-            y=[p - shift for p in y],
-            width=0.18,
-            orientation="h",
-            marker={"color": plots.faint(looks.colour(i))},
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=lines["value"],
-            y=[p - shift for p in y],
-            error_x=plots.interval(lines, looks.colour(i)),
-            mode="markers",
-            marker={"size": 8, "color": looks.colour(i)},
-            name=f"{part.rstrip('12')}: {meaning}",
-            customdata=[
-                plots.safe(
-                    f"{r['first']} and {r['second']}, {meaning}: "
-                    f"{with_interval(r['value'], r['low'], r['high'])} bits, "
-                    f"chance {number(r['chance'])}"
-                )
-                for _, r in lines.iterrows()
-            ],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-    figure.update_layout(
-        xaxis={"title": "bits", "rangemode": "tozero"}, yaxis=plots.named_axis(names)
-    )
-    return plots.dressed(figure, plots.height(names, len(_PARTS), 14))
-
-
 def _worth(result: InteractionResult, target: str) -> str:
     table = _of(result.importance, target)
     told = {
@@ -180,26 +136,6 @@ def _worth(result: InteractionResult, target: str) -> str:
     return blocks.paragraph(f"In units of {unit}, averaged over rows.") + blocks.table(
         ["modality", *_READINGS.values()], lines
     )
-
-
-def _every_pair(result: InteractionResult, target: str) -> str:
-    pid = _of(result.pid, target)
-    bits = {
-        (r["first"], r["second"], r["part"]): f"{number(r['bits'])} (chance {number(r['chance'])})"
-        for _, r in pid.iterrows()
-    }
-    lines = [
-        [
-            f"{r['first']} and {r['second']}",
-            with_interval(r["value"], r["low"], r["high"]),
-            *(bits.get((r["first"], r["second"], part), "") for part in _PARTS),
-        ]
-        for _, r in _of(result.pairs, target).iterrows()
-    ]
-    if not lines:
-        return ""
-    header = ["pair", "interaction", "redundancy", "unique to first", "unique to second", "synergy"]
-    return blocks.table(header, lines)
 
 
 def _types(result: InteractionResult, target: str) -> str:

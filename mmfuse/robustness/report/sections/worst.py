@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmfuse.robustness.report import blocks
+from mmfuse.robustness.report.sections import information
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import number
 from mmfuse.robustness.worst import WorstRows
@@ -18,6 +19,10 @@ def section(study: Study, target: str) -> str:
         if several:
             parts.append(f"<h4>{blocks.text(model)}</h4>")
         parts.append(_table(found.worst, target))
+        if found.interactions is not None:
+            worst = found.worst.rows
+            rows = worst.loc[worst["target"] == target, "row"].astype(int).tolist()
+            parts.append(information.of_rows(found.interactions, target, rows))
     told = blocks.paragraph(
         "The rows with the greatest loss on complete data; under each input what the model says "
         "with that modality alone."
