@@ -20,10 +20,11 @@ from mmfuse.fusion.base import Fusion
 from mmfuse.missing import ModalityDropout
 from mmfuse.model import FusionModel, Output, Towers
 from mmfuse.objectives import Objective
-from mmfuse.recorded import describe, in_words
+from mmfuse.recorded import class_path, describe, in_words
 from mmfuse.spec import DataSpec, ModalitySpec
 from mmfuse.tasks.build import build_encoders, build_model
 from mmfuse.tasks.dropping import thinned
+from mmfuse.tasks.learned_terms import evaluated_state, require_same_terms
 from mmfuse.tasks.start import starting_spec, take_weights
 from mmfuse.tasks.trained import TrainedTask
 from mmfuse.tasks.unreadable import Unreadable
@@ -258,13 +259,20 @@ class FusionTask(TrainedTask, ABC):
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Takes the checkpoint's model, after checking that it is the same architecture.
 
+        To score and to predict the task may have other objectives than the checkpoint's run.
+
         Raises:
-            CheckpointError: the checkpoint is of another model, naming what differs.
+            CheckpointError: the checkpoint is of another model, naming what differs; or a run is
+                to go on, and its objectives learned other things than the task's.
         """
         if self.model is None:
             self.build(FusionModel.rebuild(described(checkpoint, "The checkpoint")))
             return
         self.build(require_same_model(self.model, checkpoint).to(self.device))
-        if "loops" not in checkpoint:  # weights alone: what objectives learned is not with them
-            own = {k: v for k, v in self.state_dict().items() if not k.startswith("model.")}
-            checkpoint["state_dict"].update(own | checkpoint["state_dict"])
+        if "loops" in checkpoint and self.trainer.state.fn == "fit":
+            require_same_terms(self.state_dict(), checkpoint)
+            return
+        terms = [class_path(type(o)) for o in self._terms]
+        state = evaluated_state(self.state_dict(), terms, checkpoint)
+        checkpoint["state_dict"].clear()
+        checkpoint["state_dict"].update(state)
