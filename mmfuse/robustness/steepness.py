@@ -53,19 +53,21 @@ def proven_gram(model: FusionModel, target: str, on: On = "inputs") -> Tensor:
     return torch.stack(grams)
 
 
-def estimated_gram(
+def steepness_alone(
     model: FusionModel, batches: Iterable[Batch], target: str, on: On = "inputs"
 ) -> Tensor:
-    """``(M, K, K)`` from which ``squared_steepness`` makes ``(a_j t_j + a_k t_k)^2``.
+    """``(M, K)`` the largest gradient of each class's score in one modality, before its weight.
 
-    t_k is the largest gradient of a class's score in one modality alone, before its weight, among
-    some rows. Unlike ``estimated_steepness`` it holds for whatever weights come.
+    Unlike ``estimated_steepness`` it holds for whatever weights come.
 
     Arguments and errors as ``estimated_steepness``.
     """
     steep = class_steepness(model, batches, target, on)
-    weights = class_weights(model, target).detach()
-    alone = steep / weights
+    return steep / class_weights(model, target).detach()
+
+
+def summed_gram(alone: Tensor) -> Tensor:
+    """``(M, K, K)`` from which ``squared_steepness`` makes ``(a_j t_j + a_k t_k)^2``; t (M, K)."""
     gram = -alone.unsqueeze(2) * alone.unsqueeze(1)
     return torch.diagonal_scatter(gram, alone.square(), dim1=1, dim2=2)
 

@@ -13,10 +13,11 @@ from mmfuse.robustness import radii
 from mmfuse.robustness.attacks import PGD, AutoPGD, Threat, attack_curves, strike
 from mmfuse.robustness.steepness import (
     class_weights,
-    estimated_gram,
     estimated_steepness,
     proven_steepness,
     squared_steepness,
+    steepness_alone,
+    summed_gram,
 )
 from mmfuse_encoders import IdentityEncoder, LipschitzMLPEncoder, MLPEncoder
 
@@ -72,6 +73,27 @@ def test_on_a_linear_model_an_attack_wins_just_beyond_the_radius_and_never_withi
     for i, radius in enumerate(joint(radii(model, [batch]))):
         row = batch.rows(torch.tensor([i]))
         budgets = [radius * 0.999, radius * 1.1]
+        fooled = strike(model, row, PGD(steps=30, targets=2), Threat(BOTH), budgets).fooled
+        assert fooled.tolist() == [[False], [True]]
+
+
+def test_a_constant_in_a_modalitys_scores_counts_in_the_margin_and_in_no_bound():
+    model, batch = crmt_model(), rows(8, torch.float64, gaps=False)
+    before = proven_steepness(model, "y").detach()
+    with torch.no_grad():
+        model.fusion.vote["a"].bias.normal_(std=3.0)
+        scores = model(batch).logits["y"]
+    assert torch.equal(proven_steepness(model, "y"), before)
+    label = scores.argmax(dim=1)
+    batch = Batch(BOTH, batch.inputs, batch.present, label)
+    steep = before.square().sum(dim=0).sqrt()
+    for i, radius in enumerate(joint(radii(model, [batch]))):
+        y = int(label[i])
+        others = [j for j in range(3) if j != y]
+        assert radius == pytest.approx(
+            min(float((scores[i, y] - scores[i, j]) / steep[y, j]) for j in others)
+        )
+        row, budgets = batch.rows(torch.tensor([i])), [radius * 0.999, radius * 1.1]
         fooled = strike(model, row, PGD(steps=30, targets=2), Threat(BOTH), budgets).fooled
         assert fooled.tolist() == [[False], [True]]
 
@@ -160,7 +182,8 @@ def test_on_a_linear_model_estimated_and_proven_bounds_agree():
     batch = rows(6, torch.float64, gaps=False)
     estimated = estimated_steepness(model, [batch], "y")
     torch.testing.assert_close(estimated, proven_steepness(model, "y"))
-    loose = squared_steepness(estimated_gram(model, [batch], "y"), class_weights(model, "y"))
+    gram = summed_gram(steepness_alone(model, [batch], "y"))
+    loose = squared_steepness(gram, class_weights(model, "y"))
     off = ~torch.eye(3, dtype=torch.bool).expand(2, -1, -1)
     assert (loose.sqrt()[off] >= estimated[off] - 1e-9).all()
 
