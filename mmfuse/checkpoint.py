@@ -184,7 +184,7 @@ def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> Fus
     """The checkpoint's model, fresh, if it is of the same architecture as ``model``.
 
     Statistics that the training data left in the description (means, deviations, class
-    weights) are the checkpoint's; everything else must agree.
+    weights and shares) are the checkpoint's; everything else must agree.
 
     Raises:
         CheckpointError: naming each part that differs.
@@ -200,7 +200,7 @@ def require_same_model(model: FusionModel, checkpoint: Mapping[str, Any]) -> Fus
 
 
 #: What training data leave in a description; models that differ in nothing else are alike.
-STATISTICS = frozenset({"mean", "std", "weights"})
+STATISTICS = frozenset({"mean", "std", "weights", "shares"})
 #: That, and options by which a model is trained, with the same weights and the same output.
 ALIKE = STATISTICS | {"dropout", "frozen"}
 

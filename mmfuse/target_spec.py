@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
 from typing import Literal
@@ -31,6 +31,8 @@ class TargetSpec:
         width: number of values a row, for regression.
         mean: training mean for regression targets, which are standardised inside the loss.
         std: training standard deviation for regression.
+        shares: of each class among the labelled training rows, empty where nobody counted. They
+            say what rows there were, not what the target is: specs that differ in them are equal.
         cuts: for survival where each time bin ends, ascending; the model is one of discrete
             hazards, a logit a bin. Empty is Cox's model, whose one score is the log hazard
             ratio.
@@ -50,6 +52,7 @@ class TargetSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     cuts: tuple[float, ...] = ()
+    shares: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         ends = (0.0, *self.cuts)

@@ -160,11 +160,12 @@ def _fit_classes(
                 f"Target {name!r}: the {split} rows hold {strange[:5]}, which no training row has "
                 f"(training has {classes[:10]}). Correct the labels or the split."
             )
+    counts = train.value_counts()
+    shares = tuple(float(counts[c] / len(train)) for c in classes)
     weights: tuple[float, ...] = ()
     if is_weighted:
-        counts = train.value_counts()
         weights = tuple(float(len(train) / (len(classes) * counts[c])) for c in classes)
-    spec = TargetSpec(kind, tuple(map(str, classes)), weights)
+    spec = TargetSpec(kind, tuple(map(str, classes)), weights, shares=shares)
     return spec, code_target(name, target, spec)
 
 

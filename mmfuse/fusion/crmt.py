@@ -84,7 +84,9 @@ class CRMTFusion(LateFusion):
     see ``mmfuse.robustness.radii``. Train it with ``CRMTMargin`` (step 1), then its weights alone
     with ``CRMTWeightsTask`` (step 2). A row with nothing present gets b.
 
-    A vote is the mean token itself where its width is ``out_dim``, else a linear map of it.
+    A vote is the mean token itself where its width is ``out_dim``, else a linear map of it. As
+    published, s^(m) has no bias of its own: with that map's, W^(m) reaches any. What is constant
+    in s^(m) counts in the margins and in no gradient, so that radii hold with it.
 
     Args:
         dims: width of each modality's tokens, in fusion order.

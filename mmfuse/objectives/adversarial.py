@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Objective, Schedule
-from mmfuse.objectives.crmt import class_targets, margin_loss, require_votes
+from mmfuse.objectives.crmt import class_targets, margin_loss, require_votes, row_weights
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.objectives.target_loss import TargetLoss, weighted_mean
 from mmfuse.tokens import Tokens
@@ -46,6 +46,7 @@ class AdversarialLoss(Objective):
         steps: of the attack.
         margin: how much CRMT's margin term at z + d counts besides, see ``CRMTMargin``; above 0 it
             takes a late fusion.
+        balanced: whether classes count alike in that term, as there.
 
     Raises:
         ConfigError: a radius that is not above 0, no step, a margin below 0; at ``build``, no
@@ -66,6 +67,7 @@ class AdversarialLoss(Objective):
         radius: float = 0.1,
         steps: int = 5,
         margin: float = 0.0,
+        balanced: bool = True,
     ) -> None:
         super().__init__(weight, schedule)
         if not (0 < radius < math.inf and steps >= 1 and 0 <= margin < math.inf):
@@ -73,7 +75,8 @@ class AdversarialLoss(Objective):
                 f"AdversarialLoss: radius={radius}, steps={steps}, margin={margin}; expected a "
                 "radius above 0, a step or more, and a margin of 0 or more."
             )
-        self.radius, self.steps, self.margin = radius, steps, margin
+        self.radius, self.steps = radius, steps
+        self.margin, self.balanced = margin, balanced
 
     def build(self, model: FusionModel) -> None:
         """Makes one loss for each target."""
@@ -84,6 +87,7 @@ class AdversarialLoss(Objective):
         if self.margin:
             require_votes(model, "AdversarialLoss with a margin")
             self._of_margin = class_targets(model, "AdversarialLoss with a margin")
+        self.rows = row_weights(model, self._of_margin, self.balanced)
 
     def forward(
         self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
@@ -110,7 +114,8 @@ class AdversarialLoss(Objective):
             assert votes is not None
             assert weights is not None
             alone = model.spec.targets[name].class_scores(model.heads[name](votes))
-            term = margin_loss(alone, targets[name], weights > 0)
+            label = targets[name]
+            term = margin_loss(alone, label, weights > 0, self.rows[name](label))
             found[f"{name}_margin"] = self.margin * term / len(self._of_margin)
         return found
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Objective, Schedule
-from mmfuse.objectives.crmt import ENOUGH, class_targets, require_votes
+from mmfuse.objectives.crmt import ENOUGH, class_targets, require_votes, row_weights
 from mmfuse.objectives.mixing import Mix, blend, draw_mix
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.objectives.target_loss import weighted_mean
@@ -33,13 +33,16 @@ class CRMTMixMargin(Objective):
         L_margin = log( 1e-5 + sum_{m in both} sum_{k not in {y, y'}} exp(s_k^(m) - t^(m)) )
         t^(m)    = l s_y^(m) + (1 - l) s_y'^(m)
 
-    A modality takes part where both rows have it. In evaluation nothing is mixed: l = 1.
+    A row's margin counts l w_y + (1 - l) w_y', w being one over a class's share of the training
+    rows, for the reason told in ``CRMTMargin``; class weights of the target count in L_ce. A
+    modality takes part where both rows have it. In evaluation nothing is mixed: l = 1.
 
     Args:
         weight: factor in the sum of objectives.
         schedule: how the factor moves over training.
         margin: how much L_margin counts beside L_ce; the authors' rho.
         alpha: of the Beta distribution.
+        balanced: False counts margins by the target's class weights too, or all alike.
 
     Raises:
         ConfigError: an alpha that is not above 0, or a margin below 0; at ``build``, a fusion
@@ -49,9 +52,10 @@ class CRMTMixMargin(Objective):
         Preference", ICLR 2024, arXiv:2402.06244; Zhang et al., "mixup: Beyond Empirical Risk
         Minimization", ICLR 2018, arXiv:1710.09412.
 
-    Departs from the authors' code: tokens are blended, not inputs, which texts and categories
-    allow too; differences of scores stand in the exponents, where theirs subtracts plain scores
-    from sums of exponentials and can take the logarithm of a negative number.
+    Departs from the authors' code: margins of all classes count alike; tokens are blended, not
+    inputs, which texts and categories allow too; differences of scores stand in the exponents,
+    where theirs subtracts plain scores from sums of exponentials and can take the logarithm of a
+    negative number.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class CRMTMixMargin(Objective):
         schedule: Schedule = "constant",
         margin: float = 2.0,
         alpha: float = 1.0,
+        balanced: bool = True,
     ) -> None:
         super().__init__(weight, schedule)
         if not (alpha > 0 and 0 <= margin < math.inf):
@@ -67,12 +72,14 @@ class CRMTMixMargin(Objective):
                 f"CRMTMixMargin: alpha={alpha}, margin={margin}; expected an alpha above 0 and a "
                 "margin of 0 or more."
             )
-        self.margin, self.alpha = margin, alpha
+        self.margin, self.alpha, self.balanced = margin, alpha, balanced
 
     def build(self, model: FusionModel) -> None:
         """Checks that each modality has scores of its own."""
         require_votes(model, type(self).__name__)
         self._targets = class_targets(model, type(self).__name__)
+        self.rows = row_weights(model, self._targets, balanced=False)
+        self.margin_rows = row_weights(model, self._targets, self.balanced)
 
     def forward(
         self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
@@ -90,15 +97,19 @@ class CRMTMixMargin(Objective):
             spec = model.spec.targets[name]
             alone = spec.class_scores(model.heads[name](votes))
             joint = spec.class_scores(model.read(fused, present).logits[name])
-            known = label.clamp(min=0)
-            counted = ((label >= 0) & (weights > 0).any(dim=1)).to(joint.dtype)
-            share, other = mix.share.to(joint.dtype), known[mix.partner]
-            ce = share * F.cross_entropy(joint, known, reduction="none")
-            ce = ce + (1 - share) * F.cross_entropy(joint, other, reduction="none")
-            terms = mixed_terms(alone, known, other, share, weights > 0)
+            # A row without a label keeps to itself, and weighs nothing.
+            share = mix.share.to(joint.dtype)
+            both = torch.stack([label, label[mix.partner]])
+            parts = torch.stack([share, 1 - share]) * (weights > 0).any(dim=1)
+            known = both.clamp(min=0)
+            twice = joint.expand(2, -1, -1).flatten(0, 1)
+            ce = F.cross_entropy(twice, known.flatten(), reduction="none").view_as(parts)
+            terms = mixed_terms(alone, known[0], known[1], share, weights > 0)
+            of_ce, of_margin = (parts * rows[name](both) for rows in (self.rows, self.margin_rows))
             count = len(self._targets)
-            losses[f"{name}_ce"] = weighted_mean(ce, counted) / count
-            losses[f"{name}_margin"] = self.margin * weighted_mean(terms, counted) / count
+            losses[f"{name}_ce"] = weighted_mean(ce, of_ce) / count
+            margin = weighted_mean(terms, of_margin.sum(dim=0))
+            losses[f"{name}_margin"] = self.margin * margin / count
         return losses
 
     def _drawn(self, valid: Tensor) -> Mix:

@@ -16,8 +16,8 @@ def starting_spec(found: DataSpec, own: DataSpec) -> tuple[DataSpec, list[str]]:
     """What the data look like to a model that was trained before.
 
     Modalities are as that model knows them, with its means, deviations and levels. A target
-    that it predicts stays as it knows it, but for class weights, which are of the rows at
-    hand; any other is the data's.
+    that it predicts stays as it knows it, but for class weights and shares, which are of the
+    rows at hand; any other is the data's.
 
     Args:
         found: of the model.
@@ -32,7 +32,7 @@ def starting_spec(found: DataSpec, own: DataSpec) -> tuple[DataSpec, list[str]]:
         if theirs is not None and mine == replace(
             theirs, mean=mine.mean, std=mine.std, weights=mine.weights
         ):
-            targets[name] = replace(theirs, weights=mine.weights)
+            targets[name] = replace(theirs, weights=mine.weights, shares=mine.shares)
         else:
             targets[name] = mine
             new.append(name)

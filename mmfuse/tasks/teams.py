@@ -73,7 +73,7 @@ def joint_spec(found: DataSpec, team: Team, others: Iterable[str]) -> DataSpec:
                 f"Target {name!r}: the teacher predicts {theirs.kind} {list(theirs.classes)}, the "
                 f"data hold {mine.kind} {list(mine.classes)}. Take a teacher of the same classes."
             )
-        targets[name] = replace(theirs, weights=mine.weights)
+        targets[name] = replace(theirs, weights=mine.weights, shares=mine.shares)
     modalities = {m: known.modalities.get(m, s) for m, s in narrow.modalities.items()}
     return DataSpec(modalities, targets)
 

@@ -54,6 +54,14 @@ def test_classes_are_sorted_and_coded() -> None:
     assert values_of(data).tolist() == [2, 0, 1, 1, 0] * 2
 
 
+def test_a_target_knows_the_shares_of_classes_among_labelled_training_rows() -> None:
+    found = data_of(["b", "a", "a", "a", None, "b", "a", "a", "b", "b"]).spec.targets["y"]
+    assert found.shares == pytest.approx((5 / 7, 2 / 7))
+    other = data_of(["a", "b"] * 5).spec.targets["y"]
+    assert other.shares != found.shares
+    assert other == found  # which rows there were is not what the target is
+
+
 def test_numbers_are_sorted_as_numbers() -> None:
     assert data_of([2, 10, 9, 2, 10] * 2).spec.targets["y"].classes == ("2", "9", "10")
 

@@ -8,6 +8,8 @@ from mmfuse.fusion import ConcatFusion, CRMTFusion, LateMeanFusion
 from mmfuse.objectives import AdversarialLoss, CRMTMargin, CRMTMixMargin, SupervisedLoss
 from mmfuse.objectives.crmt import margin_terms
 from mmfuse.objectives.crmt_mix import mixed_terms
+from mmfuse.objectives.mixing import Mix
+from mmfuse.tokens import Tokens
 
 
 def run(objective, model, batch, is_training):
@@ -103,6 +105,46 @@ def test_nothing_is_mixed_in_evaluation(make_model, batch, fusion):
     torch.testing.assert_close(found["ill_margin"], plain["ill"])
     mixed = run(CRMTMixMargin(margin=1.0), model, batch, True)
     assert abs(mixed["ill_ce"] - found["ill_ce"]) > 1e-4
+
+
+def test_mixed_rows_count_by_the_classes_of_both_parts(make_model, batch, monkeypatch):
+    model = make_model(LateMeanFusion, ("ill",))
+    objective = CRMTMixMargin(margin=2.0)
+    label = batch.target["ill"]
+    partner, share = torch.arange(12), 0.3
+    known = (label >= 0).nonzero().flatten()
+    partner[known] = known.roll(1)
+    shares = torch.where(label >= 0, share, 1.0)
+    monkeypatch.setattr(objective, "_drawn", lambda valid: Mix(partner, shares))
+    found = run(objective, model, batch, True)
+
+    tokens = {
+        m: t.keep(batch.present[:, i]) for i, (m, t) in enumerate(model.encode(batch).items())
+    }
+    part = shares.double().view(-1, 1, 1)
+    mixed = {
+        m: Tokens(part * t.values + (1 - part) * t.values[partner], t.mask | t.mask[partner])
+        for m, t in tokens.items()
+    }
+    present = batch.present & batch.present[partner]
+    with torch.no_grad():
+        output = model.read(model.fuse(mixed, present), present)
+    log_chance = model.spec.targets["ill"].predict(output.logits["ill"]).log()
+    alone = model.spec.targets["ill"].class_scores(model.heads["ill"](output.fused.votes)).detach()
+    weights = {0: 1.0, 1: 4.0}  # the target's, as no shares are known
+    total = {"ce": 0.0, "margin": 0.0}
+    count = 0.0
+    for i in known.tolist():
+        if not present[i].any():
+            continue
+        y, z = int(label[i]), int(label[partner[i]])
+        a, b = share * weights[y], (1 - share) * weights[z]
+        total["ce"] -= float(a * log_chance[i, y] + b * log_chance[i, z])
+        term = mixed_terms(alone[[i]], label[[i]], label[partner[[i]]], part[i, 0], present[[i]])
+        total["margin"] += (a + b) * float(term)
+        count += a + b
+    assert found["ill_ce"].item() == pytest.approx(total["ce"] / count)
+    assert found["ill_margin"].item() == pytest.approx(2 * total["margin"] / count)
 
 
 def test_one_share_mixes_all_rows_that_have_a_label():

@@ -71,11 +71,13 @@ def test_a_head_keeps_its_units_and_takes_the_class_weights_of_the_data(tmp_path
     run.fit(task, datamodule=data({"size": values, "kind": labels(2)}))
     uneven = np.where(np.arange(ROWS) % 4 == 0, 1, 0)
     other = data({"size": values - 100, "kind": uneven}, is_class_weighted=True)
-    weights = other.spec.targets["kind"].weights
+    weights, shares = other.spec.targets["kind"].weights, other.spec.targets["kind"].shares
     again = SupervisedTask(fusion="MeanFusion")
     assert again.start_from(run.checkpoint_callback.best_model_path, other) == []
     assert again.model.spec.targets["size"].mean == task.model.spec.targets["size"].mean
     assert again.model.spec.targets["kind"].weights == weights != ()
+    assert again.model.spec.targets["kind"].shares == shares
+    assert shares == pytest.approx((0.75, 0.25), abs=0.1)
 
 
 def test_a_model_starts_a_run_as_its_checkpoint_does(first):
