@@ -85,6 +85,14 @@ def describe(obj: Recorded, without: tuple[str, ...] = ()) -> Description:
     return {"class_path": class_path(cls), "init_args": plain}
 
 
+def described_or_named(obj: Recorded) -> Description:
+    """``describe`` for a result that nothing is built from: a notebook's class has its name."""
+    try:
+        return describe(obj)
+    except ConfigError:
+        return {"class_path": type(obj).__qualname__}
+
+
 def _plain(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool | str):
         return value

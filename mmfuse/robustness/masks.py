@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmfuse.errors import ConfigError
-from mmfuse.recorded import describe
+from mmfuse.recorded import described_or_named
 from mmfuse.robustness.conditions import Condition
 
 _WIDTHS = (np.uint8, np.uint16, np.uint32, np.uint64)
@@ -59,12 +58,6 @@ def unpack(packed: NDArray[Any], modalities: int) -> NDArray[np.bool_]:
 
 def simulators(conditions: Sequence[Condition]) -> dict[str, Any]:
     """How each condition's absence was made, seed included, in plain data; None for none."""
-    return {c.name: None if c.missing is None else _described(c) for c in conditions}
-
-
-def _described(condition: Condition) -> dict[str, Any]:
-    assert condition.missing is not None
-    try:
-        return describe(condition.missing)
-    except ConfigError:  # a class of a notebook, which nothing could build again
-        return {"class_path": type(condition.missing).__qualname__}
+    return {
+        c.name: None if c.missing is None else described_or_named(c.missing) for c in conditions
+    }

@@ -20,8 +20,11 @@ def simulator_in_words(description: Mapping[str, Any] | list[Any] | None) -> str
         return " or ".join(map(simulator_in_words, description))
     if description is None:
         return "none"
+    name = description["class_path"].rpartition(".")[2]
+    if "init_args" not in description:  # a class of a notebook
+        return str(name)
     given = ", ".join(f"{k}={v!r}" for k, v in description["init_args"].items())
-    return f"{description['class_path'].rpartition('.')[2]}({given})"
+    return f"{name}({given})"
 
 
 def training_absence(content: Mapping[str, Any]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.files import replacing, require_writable
 from mmfuse.model import FusionModel
-from mmfuse.recorded import describe
+from mmfuse.recorded import described_or_named
 from mmfuse.robustness import (
     Condition,
     complete,
@@ -179,7 +179,7 @@ def _trained(
                 "There is no trained model to evaluate. Give a checkpoint, such as "
                 "--ckpt_path=runs/version_0/checkpoints/best.ckpt or --ckpt_path=best."
             )
-        own = describe(data.missing) if data.missing else None
+        own = described_or_named(data.missing) if data.missing else None
         return model, {"missing": simulator_in_words(own)}
     content = checkpoint.read(ckpt_path)
     model = checkpoint.load(ckpt_path)

@@ -19,7 +19,8 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 def names(tmp_path_factory):
     """The names that are there after the page was followed to its end, and the folder."""
     folder = tmp_path_factory.mktemp("corruptions")
-    found: dict[str, object] = {"folder": folder}
+    # As in a script or a notebook, whose classes nothing can import.
+    found: dict[str, object] = {"__name__": "__main__", "folder": folder}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for code in BLOCKS:

@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """The names that are there after the page was followed to its end."""
-    found: dict[str, object] = {}
+    found: dict[str, object] = {"__name__": "__main__"}  # as in a script or a notebook
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("ood"))
         for code in BLOCKS:

@@ -15,7 +15,7 @@ from mmfuse.data import FusionDataModule
 from mmfuse.data.datamodule import Split
 from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
-from mmfuse.recorded import describe
+from mmfuse.recorded import described_or_named
 from mmfuse.robustness.corruptions.measured import Measured, Valid, measure, with_valid
 from mmfuse.robustness.corruptions.measures import measures
 from mmfuse.robustness.corruptions.passes import (
@@ -112,7 +112,11 @@ def evaluate_corruptions(
 
 
 def _told(corruption: Any) -> dict[str, Any]:
-    return {**describe(corruption), "levels": list(corruption.levels), "unit": corruption.unit}
+    return {
+        **described_or_named(corruption),
+        "levels": list(corruption.levels),
+        "unit": corruption.unit,
+    }
 
 
 def _tables(found: Corrupted, bootstrap: int, seed: int) -> tuple[_Lines, _Lines]:
