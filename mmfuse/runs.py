@@ -21,6 +21,7 @@ _CHATTER = (
     "Restored all states from",
     "Loaded model weights from",
     "Detected KeyboardInterrupt",
+    "`weights_only` was not set",  # of a checkpoint that is saved by hand, which has all
 )
 
 
