@@ -19,6 +19,7 @@ from mmfuse.errors import CheckpointError, ConfigError
 from mmfuse.imputing import ImputerFit
 from mmfuse.runs import hush, loggers, newest_checkpoint
 from mmfuse.tasks import FusionTask
+from mmfuse.tasks.stated import otherwise_stated
 
 
 class RunTrainer(L.Trainer):
@@ -220,6 +221,22 @@ class RunTrainer(L.Trainer):
         new_heads = task.start_from(path, data)
         if new_heads and self.is_global_zero and self.progress_bar_callback is not None:
             print(f"Heads that {path} does not bring start afresh: {', '.join(new_heads)}")
+
+    def _instead(
+        self,
+        task: L.LightningModule | None,
+        ckpt_path: str | Path | None,
+        datamodule: L.LightningDataModule | None = None,
+    ) -> str | None:
+        """The file whose model is evaluated in the task's place; tells in what the two differ."""
+        path = self._found(ckpt_path, datamodule)
+        if path is None or not isinstance(task, FusionTask) or task.model is not None:
+            return path
+        differing = otherwise_stated(task, checkpoint.read(path))
+        if differing and self.is_global_zero:
+            told = "; ".join(differing)
+            print(f"The model is that of {path}, and not the configuration's: {told}.")
+        return path
 
     def _found(
         self, ckpt_path: str | Path | None, datamodule: L.LightningDataModule | None = None

@@ -68,7 +68,7 @@ class Trainer(RunTrainer):
         if datamodule is None:
             raise ConfigError("A robustness report needs data; give a datamodule.")
         folder = out or Path(self.log_dir or self.default_root_dir) / "robustness"
-        trained, found = getattr(model, "model", None), self._found(ckpt_path)
+        trained, found = getattr(model, "model", None), self._instead(model, ckpt_path)
         device, is_shown = self.strategy.root_device, self.progress_bar_callback is not None
         if isinstance(datamodule, RecommendationData):
             if suites:
@@ -158,7 +158,7 @@ class Trainer(RunTrainer):
             datamodule,
             out,
             model,
-            self._found(ckpt_path, datamodule),
+            self._instead(model, ckpt_path, datamodule),
             engine,
             actors,
             what=what,
@@ -204,7 +204,7 @@ class Trainer(RunTrainer):
             datamodule,
             out or Path(self.log_dir or self.default_root_dir) / "retrieval",
             model,
-            self._found(ckpt_path),
+            self._instead(model, ckpt_path),
             split,
             (1, 5, 10) if ks is None else ks,
             self.strategy.root_device,
