@@ -96,6 +96,9 @@ class AttackCurves(SavedTables):
         for (attacked, norm), group in self.table.groupby(["attacked", "norm"], sort=False):
             worst = group[group["attack"] == "worst"]
             first, last = worst.iloc[0], worst.iloc[-1]
+            if not last.exposed > 0:
+                found.append(f"No row that was attacked has {attacked}: there is nothing to move.")
+                continue
             found.append(
                 f"Moving {attacked} by up to {last.budget:g} ({norm}) takes accuracy from "
                 f"{first.accuracy:.3f} to {last.accuracy:.3f}."

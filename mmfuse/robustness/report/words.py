@@ -117,7 +117,11 @@ def _complete(study: Study, target: str, model: str) -> list[str]:
         return []
     line = lines.iloc[0]
     metric = metric_name(study.main_metric(target))
-    return [f"Complete data: {metric} {score_of(line)} on {line['rows']:,} rows."]
+    rows = "1 row" if line["rows"] == 1 else f"{line['rows']:,} rows"
+    if math.isnan(line["value"]):
+        why = "" if line["rows"] == 0 else "; it needs rows whose labels differ"
+        return [f"Complete data: {metric} is undefined on {rows}{why}."]
+    return [f"Complete data: {metric} {score_of(line)} on {rows}."]
 
 
 def _costliest(study: Study, target: str, model: str) -> list[str]:

@@ -48,6 +48,7 @@ def sentences(study: Study, target: str, model: str) -> list[str]:
     for norm in dict.fromkeys(curves.table["norm"]):
         ends = {s: curves.worst(s, norm).iloc[-1] for s in _sets(curves.table, norm, most=None)}
         *single, everything = ends
+        single = [s for s in single if ends[s]["exposed"] > 0]  # some row has it
         before, line = curves.worst(everything, norm).iloc[0], ends[everything]
         sentence = (
             f"Moving {everything} by {line['budget']:g} ({_NORMS[norm]}) takes accuracy from "

@@ -8,6 +8,7 @@ from typing import Any
 from mmfuse.robustness.findings import PARTS, Findings
 from mmfuse.robustness.report import blocks
 from mmfuse.robustness.report.study import Study
+from mmfuse.robustness.result import RobustnessResult
 from mmfuse.robustness.search.space import KIND
 
 _SUITES = {
@@ -29,6 +30,9 @@ _FAMILIES = {
     "bursts": "runs of rows",
 }
 
+# Of more classes than this without rows a few are named.
+_SHOWN = 8
+
 
 def section(study: Study) -> str:
     """A list for each model."""
@@ -42,7 +46,7 @@ def section(study: Study) -> str:
 
 def untested(found: Findings) -> list[str]:
     """What a study of one model left out, a sentence each."""
-    said = []
+    said = _unseen(found.absence)
     families = set(found.absence.conditions["family"])
     lacking = [what for family, what in _FAMILIES.items() if family not in families]
     if lacking:
@@ -75,6 +79,26 @@ def _search(found: Findings) -> list[str]:
         "No classical model stands beside it, as none of them searches across modalities; "
         "chance does.",
     ]
+
+
+def _unseen(result: RobustnessResult) -> list[str]:
+    """Modalities that no row has, and classes that no row is of."""
+    said = []
+    if "complete" in result.masks:
+        has = result.kept("complete")
+        lacking = [m for i, m in enumerate(result.meta["modalities"]) if not has[:, i].any()]
+        said += [f"{m}: no row has it, so that nothing is known of its worth." for m in lacking]
+    table = result.predictions
+    for target, facts in result.meta["targets"].items():
+        if facts["kind"] in ("binary", "multiclass"):
+            own = table[(table["condition"] == "complete") & (table["target"] == target)]
+            seen = set(own["label"].dropna().astype(int))
+            lacking = [str(c) for i, c in enumerate(facts["classes"]) if i not in seen]
+            if lacking:
+                shown = ", ".join(lacking[:_SHOWN]) + ", ..." * (len(lacking) > _SHOWN)
+                of = f"{len(lacking)} of {len(facts['classes'])} classes"
+                said.append(f"{target}: no row is labelled {shown} ({of}).")
+    return said
 
 
 def _attacks(meta: Mapping[str, Any], norms: set[str]) -> list[str]:
