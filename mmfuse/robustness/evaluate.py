@@ -11,6 +11,7 @@ import torch
 
 import mmfuse
 from mmfuse.batch import Batch
+from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
 from mmfuse.robustness.conditions import (
     Condition,
@@ -72,11 +73,14 @@ def evaluate(
         progress: called after each batch with the number of batches done.
 
     Raises:
-        ConfigError: the model has neither a target nor one space, or conditions share a name.
-        DataError: no rows, none of the model's targets in the batches, or rows that ``facts``
-            lacks.
+        ConfigError: the model has neither a target nor one space, conditions share a name, or
+            ``bootstrap`` is below 0.
+        DataError: no rows, none with a label, none of the model's targets in the batches, or rows
+            that ``facts`` lacks.
         UnknownModalityError: a condition or a batch names a modality the model lacks.
     """
+    if bootstrap < 0:
+        raise ConfigError(f"bootstrap is {bootstrap}; expected a number of resamples, or 0.")
     if conditions is None:
         conditions = standard_conditions(model.modalities, label_groups(model.spec), seed)
     check_names(conditions)

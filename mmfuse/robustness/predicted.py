@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from mmfuse.errors import DataError
 from mmfuse.model import FusionModel
 from mmfuse.robustness import tables
-from mmfuse.robustness.metrics import MAIN_METRIC, score
+from mmfuse.robustness.metrics import MAIN_METRIC, is_labelled, score
 from mmfuse.robustness.passes import predict_under
 from mmfuse.robustness.result import empty_table
 from mmfuse.robustness.told import Asks, Told
@@ -14,6 +15,11 @@ def predicted(model: FusionModel, asks: Asks) -> Told:
     """Scores of every target; errors as ``evaluate``."""
     targets, conditions = model.spec.targets, asks.conditions
     found = predict_under(model, asks.batches, asks.facts, conditions, asks.progress)
+    if not any(is_labelled(spec, found.labels[t]).any() for t, spec in targets.items()):
+        raise DataError(
+            f"None of the {len(found.rows)} rows has a label of {list(targets)}, so that there is "
+            "nothing to score. Give labelled rows, or another split."
+        )
     scores = {
         t: score(spec, found.values[t], found.labels[t], asks.bootstrap, asks.seed)
         for t, spec in targets.items()

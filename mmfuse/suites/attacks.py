@@ -41,7 +41,8 @@ class Attacks(Suite):
         target: which of the model's targets; None where one alone has classes.
 
     Raises:
-        ConfigError: no budget, no norm, no row, or a budget that is negative.
+        ConfigError: no budget, no norm, no row, a budget that is negative, or an unknown norm or
+            ``on``.
     """
 
     name = "attacks"
@@ -59,6 +60,8 @@ class Attacks(Suite):
             raise ConfigError(
                 f"Attacks: found {rows} rows and norms {list(norms)}; expected one each at least."
             )
+        for norm in norms:
+            Threat(("",), norm=norm, on=on or "inputs")  # which refuses what it does not know
         self.budgets, self.norms = checked_budgets(budgets), tuple(dict.fromkeys(norms))
         self.rows, self.on, self.target = rows, on, target
         self.attacks = (PGD(steps=steps), AutoPGD(steps=steps))

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 
 from mmfuse.batch import Batch
 from mmfuse.data import FusionDataModule
 from mmfuse.data.loader import ResumableLoader
+from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
 from mmfuse.recorded import Recorded
 from mmfuse.robustness.result import RobustnessResult
@@ -67,6 +68,17 @@ class Setting:
         chosen = every[torch.randperm(len(every), generator=draw)[:rows]].sort().values
         dataset = self.data.dataset(split, missing=None)
         return [dataset.__getitems__(part) for part in chosen.split(self.data.eval_batch_size)]
+
+
+def checked_split(suite: str, split: Split) -> Split:
+    """The split that a suite was told to read.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    if split not in get_args(Split):
+        raise ConfigError(f"{suite}: split is {split!r}; expected train, val or test.")
+    return split
 
 
 class Suite(Recorded, ABC):

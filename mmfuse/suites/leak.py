@@ -8,7 +8,7 @@ from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
 from mmfuse.robustness.conditions import Condition, complete, label_groups, standard_conditions
 from mmfuse.robustness.leak_result import LeakResult
-from mmfuse.suites.base import Setting, Split, Suite
+from mmfuse.suites.base import Setting, Split, Suite, checked_split
 
 
 class LeakCheck(Suite):
@@ -23,7 +23,7 @@ class LeakCheck(Suite):
         folds: of the cross-validation.
 
     Raises:
-        ConfigError: fewer than two folds.
+        ConfigError: fewer than two folds, or an unknown split.
     """
 
     name = "leak"
@@ -31,7 +31,7 @@ class LeakCheck(Suite):
     def __init__(self, split: Split = "train", folds: int = 5) -> None:
         if folds < 2:
             raise ConfigError(f"LeakCheck: folds is {folds}; expected 2 up.")
-        self.split, self.folds = split, folds
+        self.split, self.folds = checked_split("LeakCheck", split), folds
 
     def check(self, model: FusionModel, data: FusionDataModule) -> None:
         """Refuses a split without rows.

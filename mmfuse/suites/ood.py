@@ -13,7 +13,7 @@ from mmfuse.robustness.ood.result import Shift
 from mmfuse.robustness.ood.standard import class_target_of
 from mmfuse.robustness.ood.trained_heads import has_unimodal_heads, unimodal_heads
 from mmfuse.spec import DataSpec
-from mmfuse.suites.base import Setting, Split, Suite
+from mmfuse.suites.base import Setting, Split, Suite, checked_split
 
 
 class OOD(Suite):
@@ -30,7 +30,7 @@ class OOD(Suite):
         target: which of the model's targets; None where one alone has classes.
 
     Raises:
-        ConfigError: no set.
+        ConfigError: no set, or an unknown split.
     """
 
     name = "ood"
@@ -44,7 +44,8 @@ class OOD(Suite):
     ) -> None:
         if not sets:
             raise ConfigError("OOD needs rows out of distribution; give sets, a name for each.")
-        self.sets, self.shifts, self.split, self.target = dict(sets), shifts or {}, split, target
+        self.sets, self.shifts, self.target = dict(sets), shifts or {}, target
+        self.split = checked_split("OOD", split)
 
     def check(self, model: FusionModel, data: FusionDataModule) -> None:
         """Refuses a model without classes, and data without training rows.

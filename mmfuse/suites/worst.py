@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
+from mmfuse.model import FusionModel
 from mmfuse.robustness.worst import WorstRows, worst_of
 from mmfuse.suites.base import Setting, Suite
 from mmfuse.suites.shown import shown
@@ -27,6 +29,19 @@ class Worst(Suite):
         if rows < 1:
             raise ConfigError(f"Worst: rows is {rows}; expected 1 up.")
         self.rows = rows
+
+    def check(self, model: FusionModel, data: FusionDataModule) -> None:
+        """Refuses a model whose rows have no loss of their own.
+
+        Raises:
+            ConfigError: it predicts survival alone.
+        """
+        kinds = {t: s.kind for t, s in model.spec.targets.items()}
+        if model.heads and set(kinds.values()) == {"survival"}:
+            raise ConfigError(
+                "Worst needs a target of classes, labels or values, as a row of survival has no "
+                f"loss of its own; the model predicts {kinds}. Leave the suite out."
+            )
 
     def run(self, setting: Setting) -> WorstRows:
         """The rows, and pictures or words of their inputs."""

@@ -278,12 +278,16 @@ def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_p
         lambda: Attacks(rows=0),
         lambda: Attacks(norms=[]),
         lambda: Attacks(budgets=[-1.0]),
+        lambda: Attacks(norms=["l1"]),
+        lambda: Attacks(on="pixels"),
         lambda: Interactions(pairs=0),
         lambda: Interactions(estimators=["knife"]),
         lambda: Interactions(estimators=[]),
         lambda: Worst(rows=0),
         lambda: LeakCheck(folds=1),
+        lambda: LeakCheck(split="tst"),
         lambda: OOD({}),
+        lambda: OOD({"other": planted()}, split="tst"),
     ],
 )
 def test_options_without_meaning_are_refused(make):

@@ -174,9 +174,16 @@ def class_target(model: FusionModel, target: str | None) -> str:
         return able[0]
     if target in able:
         return target
+    kinds = {t: s.kind for t, s in model.spec.targets.items()}
+    if not able:
+        raise ConfigError(
+            "An attack makes the model name a wrong class, and no target of the model is binary or "
+            f"multiclass: it predicts {kinds or 'none'}. Leave attacks out."
+        )
+    found = f"target is {target!r}" if target is not None else "no target is named"
     raise ConfigError(
-        f"An attack makes the model name a wrong class of one target; found {target!r}. Its "
-        f"binary and multiclass targets are {able}. Name one of them."
+        f"An attack makes the model name a wrong class of one target: {found}. Its binary and "
+        f"multiclass targets are {able}. Name one of them."
     )
 
 
