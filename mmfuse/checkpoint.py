@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import mmfuse
 from mmfuse.errors import CheckpointError, MissingFileError
@@ -142,16 +143,21 @@ def restore(content: Mapping[str, Any], name: str) -> FusionModel:
         CheckpointError: the weights do not fit the description, or it is of a recommender.
     """
     model = FusionModel.rebuild(described(content, name))
-    state = {
-        name.removeprefix(_PREFIX): value
-        for name, value in content["state_dict"].items()
-        if name.startswith(_PREFIX)
-    }
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(under(_PREFIX, content["state_dict"]))
     except RuntimeError as error:
         raise CheckpointError(f"{name}: the weights do not fit the model: {error}") from error
     return model.eval()
+
+
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state whose names begin with ``prefix``, without it.
+
+    Example:
+        >>> under("model.", {"model.bias": torch.zeros(1), "optimizer": torch.zeros(2)})
+        {'bias': tensor([0.])}
+    """
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def described(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

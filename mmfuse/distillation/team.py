@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmfuse.batch import Batch
-from mmfuse.checkpoint import read, restore
+from mmfuse.checkpoint import read, restore, under
 from mmfuse.distillation.masks import Mask
 from mmfuse.distillation.said import Said, can_tell, say
 from mmfuse.errors import CheckpointError
@@ -46,19 +46,15 @@ class Team:
         content = read(path)
         teacher = restore(content, str(path))
         described_team: Mapping[str, Any] = content["mmfuse"].get("team", {})
-        peers = {
-            name: restore(
-                {
-                    "mmfuse": {"model": model},
-                    "state_dict": _under(content["state_dict"], f"peers.{name}.", "model."),
-                },
-                f"{path} ({name})",
-            )
-            for name, model in described_team.get("peers", {}).items()
-        }
+        peers = {}
+        for name, model in described_team.get("peers", {}).items():
+            own = under(f"peers.{name}.", content["state_dict"])
+            state = {f"model.{k}": v for k, v in own.items()}
+            of_peer = {"mmfuse": {"model": model}, "state_dict": state}
+            peers[name] = restore(of_peer, f"{path} ({name})")
         masks = [Mask(**m) for m in described_team.get("masks", [])]
         try:
-            nn.ModuleList(masks).load_state_dict(_under(content["state_dict"], "masks.", ""))
+            nn.ModuleList(masks).load_state_dict(under("masks.", content["state_dict"]))
         except RuntimeError as error:
             raise CheckpointError(f"{path}: the masks do not fit: {error}") from error
         team = cls(teacher, peers.get("auxiliary"), peers.get("student"), masks)
@@ -121,7 +117,3 @@ def describe_team(peers: Mapping[str, FusionModel], masks: list[Mask]) -> dict[s
         "peers": {n: m.describe() for n, m in peers.items()},
         "masks": [m.describe() for m in masks],
     }
-
-
-def _under(state: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
-    return {other + k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

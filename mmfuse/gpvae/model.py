@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmfuse.batch import Batch
-from mmfuse.checkpoint import read
+from mmfuse.checkpoint import read, under
 from mmfuse.errors import CheckpointError, ConfigError, DataError, UnknownModalityError
 from mmfuse.gpvae.fourier import FourierBasis
 from mmfuse.gpvae.readouts import Readout, readout
@@ -278,10 +278,8 @@ class MMGPVAE(nn.Module):
                 "a GPVAETask."
             )
         model = cls.rebuild(content["mmfuse"]["gpvae"])
-        state = content["state_dict"].items()
-        own = {k.removeprefix("model."): v for k, v in state if k.startswith("model.")}
         try:
-            model.load_state_dict(own)
+            model.load_state_dict(under("model.", content["state_dict"]))
         except RuntimeError as error:
             raise CheckpointError(f"{path}: the weights do not fit the model: {error}") from error
         return model.eval()

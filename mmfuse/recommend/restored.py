@@ -36,11 +36,8 @@ def restored(path: str | Path, data: RecommendationData) -> RecommendationModel:
         )
     _require_same(known, data, str(path))
     model = RecommendationModel.rebuild(content["mmfuse"]["recommendation"])
-    state = content["state_dict"].items()
     try:
-        model.load_state_dict(
-            {n.removeprefix(_PREFIX): x for n, x in state if n.startswith(_PREFIX)}
-        )
+        model.load_state_dict(checkpoint.under(_PREFIX, content["state_dict"]))
     except RuntimeError as error:
         raise CheckpointError(f"{path}: the weights do not fit the model: {error}") from error
     if model.tower is not None:

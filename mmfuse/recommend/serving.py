@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmfuse.checkpoint import under
 from mmfuse.errors import CheckpointError
 from mmfuse.recommend.lists import ItemLists
 from mmfuse.recommend.recommender import Recommender
@@ -56,7 +57,7 @@ def from_state(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     if lacking := [name for name in needed if name not in ids]:
         raise CheckpointError(f"The recommender of the checkpoint lacks {', '.join(lacking)}.")
     score: Score = rebuild(description["score"], base=Score)
-    score.load_state_dict(_under(_SCORE, tensors))
+    score.load_state_dict(under(_SCORE, tensors))
     seen = ItemLists(tensors["offsets"], tensors["seen"], len(tensors["items"]))
     return Recommender(
         tensors["users"],
@@ -65,9 +66,5 @@ def from_state(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         ids["user_ids"],
         ids["item_ids"],
         score.eval(),
-        _under(_PARTS, tensors) or None,
+        under(_PARTS, tensors) or None,
     )
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmfuse.checkpoint import read
+from mmfuse.checkpoint import read, under
 from mmfuse.errors import CheckpointError
 from mmfuse.model import FusionModel
 from mmfuse.objectives.base import Objective
@@ -33,14 +33,8 @@ def unimodal_heads(path: str | Path, model: FusionModel) -> UnimodalLoss:
         if not isinstance(objective, UnimodalLoss):
             continue
         objective.build(model)
-        prefix = f"objectives.{place}."
-        state = {
-            name.removeprefix(prefix): value
-            for name, value in content["state_dict"].items()
-            if name.startswith(prefix)
-        }
         try:
-            objective.load_state_dict(state)
+            objective.load_state_dict(under(f"objectives.{place}.", content["state_dict"]))
         except RuntimeError as error:
             raise CheckpointError(
                 f"{path}: the unimodal heads do not fit the model: {error}. Give the model of the "
