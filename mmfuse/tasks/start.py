@@ -60,7 +60,8 @@ def take_weights(
     if differing := differences(found, mine, ("it", "configuration"), ALIKE):
         raise CheckpointError(
             f"{name} is of another model: {'; '.join(differing)}. Start from a checkpoint with "
-            "these encoders and this fusion, or give its configuration."
+            "these encoders and this fusion, give its configuration, or begin afresh: start_from "
+            "null."
         )
     fresh = tuple(f"heads.{t}." for t in new_heads)
     state = dict(model.state_dict())
