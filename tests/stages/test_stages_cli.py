@@ -70,10 +70,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-# A whole life: one test, as every step stands on those before it.
-
-
-def test_stages_run_once_go_on_where_something_changed_and_serve_every_command(here, capsys):
+def test_stages_run_once_and_go_on_where_something_changed(here, capsys):
     assert fit() == 0
     told = capsys.readouterr().out.splitlines()
     assert told == [
@@ -124,18 +121,21 @@ def test_stages_run_once_go_on_where_something_changed_and_serve_every_command(h
     ]
     assert len(versions()["student"]) == 2
 
-    # Every command but compare is about the last stage, and the newest run of it.
+
+@pytest.mark.slow
+def test_every_command_but_compare_is_about_the_last_stage(here, capsys):
+    assert fit() == 0
     for command in ("test", "predict"):
-        words = [command, "--config=stages.yaml", "--ckpt_path=best"]
-        assert main(words) == 0
+        assert main([command, "--config=stages.yaml", "--ckpt_path=best"]) == 0
     told = capsys.readouterr().out
     path = Path(told.strip().splitlines()[-1].removeprefix("Predictions: "))
     assert path.parents[1] == Path("runs/student")
     assert len(pd.read_parquet(path)) > 0
     words = ["--config=stages.yaml", "--ckpt_path=best"]
     assert main(["robustness", *words, "--out=report", "--bootstrap=5"]) == 0
-    assert main(["extract", *words, "--out=features", "--split=test"]) == 0
     assert json.loads(Path("report/meta.json").read_text())
+    assert main(["extract", *words, "--out=features", "--split=test"]) == 0
+    assert list(Path("features").rglob("*.parquet"))
     assert "config.yaml" in refused(capsys, "compare", "--config=stages.yaml")
 
 
