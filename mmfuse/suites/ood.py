@@ -5,10 +5,11 @@ from __future__ import annotations
 from mmfuse.batch import Batch
 from mmfuse.data import FusionDataModule
 from mmfuse.data.loader import ResumableLoader
-from mmfuse.errors import ConfigError, UnknownModalityError
+from mmfuse.errors import ConfigError, DataError, UnknownModalityError
 from mmfuse.model import FusionModel
 from mmfuse.objectives.supervised import UnimodalLoss
 from mmfuse.robustness.ood import OODResult, evaluate_ood
+from mmfuse.robustness.ood.evaluate import check_names
 from mmfuse.robustness.ood.result import Shift
 from mmfuse.robustness.ood.standard import class_target_of
 from mmfuse.robustness.ood.trained_heads import has_unimodal_heads, unimodal_heads
@@ -30,7 +31,8 @@ class OOD(Suite):
         target: which of the model's targets; None where one alone has classes.
 
     Raises:
-        ConfigError: no set, or an unknown split.
+        ConfigError: no set, one that is called ``in`` or ``train``, a shift of no set or no kind,
+            or an unknown split.
     """
 
     name = "ood"
@@ -44,14 +46,16 @@ class OOD(Suite):
     ) -> None:
         if not sets:
             raise ConfigError("OOD needs rows out of distribution; give sets, a name for each.")
+        check_names(sets, shifts or {}, None)
         self.sets, self.shifts, self.target = dict(sets), shifts or {}, target
         self.split = checked_split("OOD", split)
 
     def check(self, model: FusionModel, data: FusionDataModule) -> None:
-        """Refuses a model without classes, and data without training rows.
+        """Refuses a model without classes, data without training rows, and sets that do not fit.
 
         Raises:
             ConfigError: saying why.
+            DataError, UnknownModalityError: naming the set that the model cannot read.
         """
         class_target_of(model, self.target)
         if not len(data.rows("train")):
@@ -59,6 +63,13 @@ class OOD(Suite):
                 "OOD fits its scores on training rows, and the data have none. Give the data that "
                 "the model was trained on."
             )
+        for name, other in self.sets.items():
+            if other is data:
+                raise ConfigError(
+                    f"OOD set {name!r} is the very object that is studied. Give other data, or "
+                    "make it anew."
+                )
+            _rows(model, name, other, self.split)
 
     def run(self, setting: Setting) -> OODResult:
         """Every score's metrics on every set."""
@@ -94,7 +105,10 @@ def _rows(
         )
     data.adopt(DataSpec(shared))
     data.attach({m: prepare for m, prepare in model.preprocess.items() if m in shared})
-    return data.loader(split, missing=None)
+    try:
+        return data.loader(split, missing=None)
+    except DataError as error:
+        raise DataError(f"OOD set {name!r}: {error}") from error
 
 
 def _heads(setting: Setting) -> UnimodalLoss | None:

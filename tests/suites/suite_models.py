@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from mmfuse import ArrayData, SupervisedTask, Trainer
+from mmfuse.robustness.findings import Findings
+from mmfuse.suites import Suite
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False}
 
@@ -33,3 +35,13 @@ class Trained:
     task: SupervisedTask
     trainer: Trainer
     checkpoint: Path
+
+
+def study(trained: Trained, folder: Path, suites: list[Suite], **options) -> Findings:
+    """What a quick study of the classifier finds; its data unless others are given."""
+    found = trained.trainer.robustness(
+        trained.task, options.pop("data", None) or planted(), trained.checkpoint,
+        out=folder, suites=suites, bootstrap=0, mcar_rates=[0.5], **options,
+    )  # fmt: skip
+    assert isinstance(found, Findings)
+    return found

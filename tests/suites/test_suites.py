@@ -12,12 +12,11 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from suite_models import QUIET, Trained, planted
+from suite_models import QUIET, Trained, planted, study
 
 import mmfuse
 from mmfuse import ArrayData, SupervisedTask, Trainer
-from mmfuse.errors import ConfigError, DataError, MissingFileError, UnknownModalityError
-from mmfuse.robustness.corruptions import KeyboardTypos
+from mmfuse.errors import ConfigError, DataError, MissingFileError
 from mmfuse.robustness.findings import Findings
 from mmfuse.robustness.report import write_report
 from mmfuse.suites import OOD, Attacks, Corruptions, Interactions, LeakCheck, Suite, Worst
@@ -39,15 +38,6 @@ def everything(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Pa
         trained.task, planted(), trained.checkpoint, out=folder, suites=suites, bootstrap=50
     )
     return folder
-
-
-def study(trained: Trained, folder: Path, suites: list[Suite], **options) -> Findings:
-    found = trained.trainer.robustness(
-        trained.task, options.pop("data", None) or planted(), trained.checkpoint,
-        out=folder, suites=suites, bootstrap=0, mcar_rates=[0.5], **options,
-    )  # fmt: skip
-    assert isinstance(found, Findings)
-    return found
 
 
 def test_all_that_was_found_is_read_back(everything: Path):
@@ -261,68 +251,6 @@ def test_a_corrupt_file_of_a_suite_is_told_of(everything: Path, tmp_path: Path):
     (copy / "attacks" / "table.parquet").unlink()
     with pytest.raises(MissingFileError, match=r"table\.parquet is missing"):
         Findings.load(copy)
-
-
-# What is refused.
-
-
-def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_path: Path):
-    with pytest.raises(ConfigError, match="left"):
-        study(trained, tmp_path, [Corruptions({"left": [KeyboardTypos()]})])
-    assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Attacks(rows=0),
-        lambda: Attacks(norms=[]),
-        lambda: Attacks(budgets=[-1.0]),
-        lambda: Attacks(norms=["l1"]),
-        lambda: Attacks(on="pixels"),
-        lambda: Interactions(pairs=0),
-        lambda: Interactions(estimators=["knife"]),
-        lambda: Interactions(estimators=[]),
-        lambda: Worst(rows=0),
-        lambda: LeakCheck(folds=1),
-        lambda: LeakCheck(split="tst"),
-        lambda: OOD({}),
-        lambda: OOD({"other": planted()}, split="tst"),
-    ],
-)
-def test_options_without_meaning_are_refused(make):
-    with pytest.raises(ConfigError):
-        make()
-
-
-def test_two_suites_of_a_kind_are_refused(trained: Trained, tmp_path: Path):
-    with pytest.raises(ConfigError, match="twice"):
-        study(trained, tmp_path, [Worst(1), Worst(2)])
-
-
-def test_a_model_of_values_cannot_be_attacked_and_nothing_is_computed(tmp_path: Path):
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(200, 3))
-    data = ArrayData({"a": x, "b": x[:, :2]}, x[:, 0], seed=0)
-    task = SupervisedTask()
-    trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, **QUIET)
-    trainer.fit(task, datamodule=data)
-    with pytest.raises(ConfigError, match="multiclass"):
-        trainer.robustness(task, data, "best", out=tmp_path / "r", suites=[Attacks()])
-    assert not (tmp_path / "r" / "report.html").exists()
-    suites = [Interactions(clusters=3), Worst(2)]
-    found = trainer.robustness(task, data, "best", out=tmp_path / "r", suites=suites, bootstrap=0)
-    error = found.absence.predictions
-    error = error[error["condition"] == "complete"]
-    worst = (error["prediction"] - error["label"]).abs().to_numpy().argsort()[::-1]
-    assert found.worst.rows["row"].tolist() == error["row"].to_numpy()[worst[:2]].tolist()
-    assert len(found.interactions.pid) == 4
-
-
-def test_data_without_a_modality_of_the_model_are_no_ood_set(trained: Trained, tmp_path: Path):
-    other = ArrayData({"else": np.zeros((9, 2)) + np.arange(9)[:, None]}, seed=0)
-    with pytest.raises(UnknownModalityError, match="'else'"):
-        study(trained, tmp_path, [OOD({"other": other})])
 
 
 def test_an_ood_set_may_lack_modalities(trained: Trained, tmp_path: Path):

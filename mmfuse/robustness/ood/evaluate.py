@@ -68,7 +68,7 @@ def evaluate_ood(
         UnknownModalityError: a set with a modality that the model does not know.
     """
     target = class_target_of(model, target)
-    _check_names(out_batches, shifts or {}, scores)
+    check_names(out_batches, shifts or {}, scores)
     if scores is None:
         scores = standard_scores(model, target, heads)
     elif heads is not None:
@@ -135,11 +135,16 @@ class _Rows:
         return pd.DataFrame(columns | found)
 
 
-def _check_names(
+def check_names(
     sets: Mapping[str, object],
     shifts: Mapping[str, Shift],
     scores: Mapping[str, OODScore] | None,
 ) -> None:
+    """Refuses names that say nothing, or that tables have for something else.
+
+    Raises:
+        ConfigError: no set or no score, a name that is taken, or a shift of no set or no kind.
+    """
     if not sets or (scores is not None and not scores):
         raise ConfigError("An evaluation needs a set out of distribution and a score; one is none.")
     if taken := {IN, "train"} & set(sets):
