@@ -31,7 +31,11 @@ def _is_worth_saying(record: logging.LogRecord) -> bool:
 
 def hush() -> None:
     """Silences what Lightning says of itself in every run."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.trainer.connectors.checkpoint_connector",
+        "lightning.fabric.utilities.seed",
+    ):
         logging.getLogger(name).addFilter(_is_worth_saying)  # the same filter is added once
     # Of Lightning and torch between themselves; nothing that a person can act on.
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.* is deprecated")

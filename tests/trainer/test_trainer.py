@@ -1,5 +1,7 @@
 """Runs by the Trainer: what they keep, what they repeat, whose statistics count."""
 
+import logging
+
 import lightning as L
 import numpy as np
 import pytest
@@ -197,3 +199,14 @@ def test_a_run_of_many_leaves_the_best_weights_alone(tmp_path):
     path = one.checkpoint_callback.best_model_path
     assert "optimizer_states" not in torch.load(path, weights_only=True)
     assert mmfuse.load(path).modalities == ("a", "b")
+
+
+def test_a_checkpoint_saved_by_hand_is_saved_in_silence(tmp_path, monkeypatch):
+    heard, handler = [], logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: heard.append(record.getMessage()))
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "handlers", [handler])
+    task, run = SupervisedTask(), trainer(tmp_path, enable_checkpointing=False)
+    run.fit(task, datamodule=data())
+    run.save_checkpoint(tmp_path / "mine.ckpt")
+    assert heard == []
+    assert same(weights(tmp_path / "mine.ckpt"), task.model.state_dict())
