@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mmfuse.errors import DataError
-from mmfuse.robustness.attacks import AttackCurves
+from mmfuse.robustness.attacks import AttackCurves, SearchCurves
 from mmfuse.robustness.corruptions.result import CorruptionResult
 from mmfuse.robustness.interactions.result import InteractionResult
 from mmfuse.robustness.leak_result import LeakResult
@@ -23,6 +23,7 @@ BASELINES = "baselines.parquet"
 PARTS: dict[str, Callable[[Path], Any]] = {
     "corruptions": CorruptionResult.load,
     "attacks": AttackCurves.load,
+    "set_guided": SearchCurves.load,
     "ood": OODResult.load,
     "interactions": InteractionResult.load,
     "leak": LeakResult.load,
@@ -39,6 +40,7 @@ class Findings:
         baselines: simpler models on the same rows, as ``write_report`` describes them.
         corruptions: scores as inputs are noisy, blurred or misspelt.
         attacks: accuracy as inputs are moved against it.
+        set_guided: of an aligned model, what rows no longer find as inputs are moved.
         ood: how it tells other data from its own.
         interactions: why modalities matter.
         leak: what the mask alone tells of the targets.
@@ -49,6 +51,7 @@ class Findings:
     baselines: pd.DataFrame | None = None
     corruptions: CorruptionResult | None = None
     attacks: AttackCurves | None = None
+    set_guided: SearchCurves | None = None
     ood: OODResult | None = None
     interactions: InteractionResult | None = None
     leak: LeakResult | None = None

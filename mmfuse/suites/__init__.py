@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mmfuse.suites.interactions import Interactions
     from mmfuse.suites.leak import LeakCheck
     from mmfuse.suites.ood import OOD
+    from mmfuse.suites.set_guided import SetGuided
     from mmfuse.suites.worst import Worst
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Interactions",
     "LeakCheck",
     "Saved",
+    "SetGuided",
     "Setting",
     "Suite",
     "Worst",
@@ -34,6 +36,7 @@ __getattr__ = lazy(
         "Interactions": "mmfuse.suites.interactions",
         "LeakCheck": "mmfuse.suites.leak",
         "OOD": "mmfuse.suites.ood",
+        "SetGuided": "mmfuse.suites.set_guided",
         "Worst": "mmfuse.suites.worst",
     },
 )

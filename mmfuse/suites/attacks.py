@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
-import torch
-from torch import Tensor
 
-from mmfuse.batch import Batch
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
 from mmfuse.robustness.attacks import PGD, AttackCurves, AutoPGD, attack_curves
-from mmfuse.robustness.attacks.strike import attackable, class_target
-from mmfuse.robustness.attacks.surface import Part, surface_of
+from mmfuse.robustness.attacks.movable import movable, typical_lengths
+from mmfuse.robustness.attacks.strike import class_target
 from mmfuse.robustness.attacks.threat import Norm, On, Threat, checked_budgets
 from mmfuse.suites.base import Setting, Suite
 
@@ -78,11 +74,11 @@ class Attacks(Suite):
         """Accuracy by budget, moved modalities, norm, attack and loss."""
         model, batches = setting.model.to(setting.device), setting.sample(self.rows)
         target = class_target(model, self.target)
-        on = self.on or _movable(model, batches, target)
+        on = self.on or ("tokens" if any(movable(model, batches).values()) else "inputs")
         setting.tell(f"attacks on {on}", len(batches) * len(self.norms))
         parts, units = [], {}
         for norm in self.norms:
-            units[norm] = _typical(model, batches, target, on, norm)
+            units[norm] = typical_lengths(model, batches, Threat(model.modalities, norm, on=on))
             parts.append(
                 attack_curves(
                     model,
@@ -106,45 +102,3 @@ class Attacks(Suite):
         return AttackCurves(
             tables, rows, {**parts[0].meta, "units": units, "rows_of_split": of_split}
         )
-
-
-def _movable(model: FusionModel, batches: Sequence[Batch], target: str) -> On:
-    """Inputs where an attack can follow the gradient to all of them, else tokens."""
-    try:
-        for batch in batches:
-            with attackable(model):
-                _probe(model, batch.to(next(model.parameters()).device), target)
-    except ConfigError:
-        return "tokens"
-    return "inputs"
-
-
-def _probe(model: FusionModel, batch: Batch, target: str) -> None:
-    surface = surface_of(model, batch.rows(torch.arange(1)), Threat(model.modalities), target)
-    moves = {m: torch.zeros_like(p.values).requires_grad_() for m, p in surface.parts.items()}
-    surface.scores(moves)
-
-
-def _typical(
-    model: FusionModel, batches: Sequence[Batch], target: str, on: On, norm: Norm
-) -> dict[str, float]:
-    """The unit of each modality: the median length of a row, per number for l-infinity."""
-    lengths: dict[str, list[Tensor]] = {}
-    device = next(model.parameters()).device
-    with attackable(model):
-        for batch in batches:
-            threat = Threat(model.modalities, on=on)
-            for m, part in surface_of(model, batch.to(device), threat, target).parts.items():
-                lengths.setdefault(m, []).append(_lengths(part, norm))
-    found = {m: float(torch.cat(parts).median()) for m, parts in lengths.items()}
-    # A modality of zeros has no length to take a share of; its own numbers are the measure.
-    return {m: u if 0 < u < math.inf else 1.0 for m, u in found.items()}
-
-
-def _lengths(part: Part, norm: Norm) -> Tensor:
-    """The length of each row that has something to move, over the root of its size for linf."""
-    free = part.free.flatten(1)
-    some = free.any(dim=1)
-    values = torch.where(free, part.values.flatten(1), 0)[some].float()
-    length = values.norm(dim=1)
-    return length / free[some].sum(dim=1).sqrt() if norm == "linf" else length

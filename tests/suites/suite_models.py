@@ -28,6 +28,18 @@ def planted(seed: int = 0, rows: int = 240, shift: float = 0.0, **options) -> Ar
     return ArrayData(inputs, [f"class {k}" for k in label], seed=0, batch_size=32, **options)
 
 
+def paired(seed: int = 0, rows: int = 200, **options) -> ArrayData:
+    """Two views of one hidden thing; a tenth of the rows lack the second."""
+    draw = np.random.default_rng(seed)
+    hidden = draw.normal(size=(rows, 4))
+    views = {
+        "left": hidden @ draw.normal(size=(4, 6)) + 0.1 * draw.normal(size=(rows, 6)),
+        "right": hidden @ draw.normal(size=(4, 5)) + 0.1 * draw.normal(size=(rows, 5)),
+    }
+    views["right"][::10] = np.nan
+    return ArrayData(views, **options)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A task, its trainer and the checkpoint of its best epoch."""

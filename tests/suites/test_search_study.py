@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import pytest
 import yaml
-from suite_models import QUIET, planted
+from suite_models import QUIET, paired, planted
 
-from mmfuse import AlignmentTask, ArrayData, Trainer
+from mmfuse import AlignmentTask, Trainer
 from mmfuse.cli import main
 from mmfuse.errors import ConfigError
 from mmfuse.robustness.findings import Findings
@@ -20,40 +19,18 @@ from mmfuse.suites import OOD, Attacks, Corruptions, Interactions, LeakCheck, Wo
 needs_data = pytest.mark.skipif("MMFUSE_DATA" not in os.environ, reason="needs the data mirror")
 
 
-def paired(seed: int = 0, rows: int = 200, **options) -> ArrayData:
-    """Two views of one hidden thing; a tenth of the rows lack the second."""
-    draw = np.random.default_rng(seed)
-    hidden = draw.normal(size=(rows, 4))
-    views = {
-        "left": hidden @ draw.normal(size=(4, 6)) + 0.1 * draw.normal(size=(rows, 6)),
-        "right": hidden @ draw.normal(size=(4, 5)) + 0.1 * draw.normal(size=(rows, 5)),
-    }
-    views["right"][::10] = np.nan
-    return ArrayData(views, **options)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    L.seed_everything(0, verbose=False)
-    folder = tmp_path_factory.mktemp("aligned")
-    options = {"monitor": "val/r_at_1", "monitor_mode": "max", "default_root_dir": folder}
-    trainer = Trainer(max_epochs=10, **options, **QUIET)
-    trainer.fit(AlignmentTask(), datamodule=paired())
-    return Path(trainer.checkpoint_callback.best_model_path)
-
-
-def study(checkpoint: Path, folder: Path, suites=(), **options) -> Findings:
+def study(aligned: Path, folder: Path, suites=(), **options) -> Findings:
     trainer = Trainer(default_root_dir=folder, **QUIET)
     found = trainer.robustness(
-        None, options.pop("data", None) or paired(), checkpoint, out=folder, suites=list(suites),
+        None, options.pop("data", None) or paired(), aligned, out=folder, suites=list(suites),
         bootstrap=20, mcar_rates=[0.5], **options,
     )  # fmt: skip
     assert isinstance(found, Findings)
     return found
 
 
-def test_a_study_shows_search_beside_chance_and_its_worst_rows(checkpoint, tmp_path):
-    found = study(checkpoint, tmp_path, [Worst(rows=2)])
+def test_a_study_shows_search_beside_chance_and_its_worst_rows(aligned, tmp_path):
+    found = study(aligned, tmp_path, [Worst(rows=2)])
     scores = found.absence.main("→ left").set_index("condition")["value"]
     assert scores["complete"] > 5 * scores["nothing"]
     assert scores["nothing"] < scores["mcar 0.5"] < scores["complete"]
@@ -76,13 +53,13 @@ def test_a_study_shows_search_beside_chance_and_its_worst_rows(checkpoint, tmp_p
 @pytest.mark.parametrize(
     "suite", [Attacks(), Corruptions(), Interactions(), LeakCheck(), OOD({"other": planted()})]
 )
-def test_a_suite_that_reads_targets_is_refused_at_once(suite, checkpoint, tmp_path):
+def test_a_suite_that_reads_targets_is_refused_at_once(suite, aligned, tmp_path):
     with pytest.raises(ConfigError, match=f"{type(suite).__name__} studies what a model predicts"):
-        study(checkpoint, tmp_path / "report", [suite])
+        study(aligned, tmp_path / "report", [suite])
     assert not list((tmp_path / "report").iterdir())
 
 
-def test_classes_that_the_model_does_not_predict_are_no_target_of_suites(checkpoint, tmp_path):
+def test_classes_that_the_model_does_not_predict_are_no_target_of_suites(tmp_path):
     data = planted()
     L.seed_everything(0, verbose=False)
     trainer = Trainer(max_epochs=1, default_root_dir=tmp_path, **QUIET)

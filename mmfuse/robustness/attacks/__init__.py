@@ -13,6 +13,8 @@ from mmfuse.robustness.attacks.curve_result import AttackCurves
 from mmfuse.robustness.attacks.curves import attack_curves
 from mmfuse.robustness.attacks.one_step import FGM, Noise
 from mmfuse.robustness.attacks.pgd import PGD
+from mmfuse.robustness.attacks.search_curves import search_curves
+from mmfuse.robustness.attacks.search_result import SearchCurves
 from mmfuse.robustness.attacks.set_guided import SetGuidedAttack
 from mmfuse.robustness.attacks.strike import Struck, strike
 from mmfuse.robustness.attacks.threat import Threat
@@ -25,10 +27,12 @@ __all__ = [
     "AttackCurves",
     "AutoPGD",
     "Noise",
+    "SearchCurves",
     "SetGuidedAttack",
     "Struck",
     "Threat",
     "attack_curves",
+    "search_curves",
     "strike",
     "transfer_table",
 ]

@@ -25,6 +25,7 @@ from mmfuse.robustness.report.sections import (
     matrix,
     ood,
     search,
+    set_guided,
     untested,
     worst,
 )
@@ -95,6 +96,7 @@ def _target(study: Study, target: str) -> str:
             interactions.section(study, target),
             corruptions.section(study, target),
             attacks.section(study, target),
+            set_guided.section(study, target),
             ood.section(study, target),
             _calibration(study, target),
             coverage.section(study, target),
@@ -115,7 +117,7 @@ def _summary(study: Study, target: str) -> str:
             said.append(f"<h4>{blocks.text(model)}</h4>")
         more = (
             part.sentences(study, target, model)
-            for part in (search, leak, corruptions, attacks, ood, interactions)
+            for part in (search, leak, corruptions, attacks, set_guided, ood, interactions)
         )
         said.append(blocks.bullets([*summary(study, target, model), *chain(*more)]))
     return "".join(said)

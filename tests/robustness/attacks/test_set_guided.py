@@ -66,15 +66,16 @@ def test_a_row_without_a_partner_stays_as_it_is(aligned):
 def test_an_attack_does_more_than_noise_and_less_elsewhere(aligned):
     models, batch = aligned
     table = transfer_table(models, batch, SetGuidedAttack(BOTH), "a", "b")
-    assert len(table) == 2 * 2 * 4
-    success = table.set_index(["source", "target", "moved"])["success"]
+    assert len(table) == 2 * 2 * 3 * 2
+    success = table.set_index(["source", "target", "moved", "by"])["success"]
     assert (table["queries"] == 38).all()
     for name in ("one", "two"):
-        assert success[name, name, "a + b"] >= success[name, name, "a"]
-        assert success[name, name, "a + b"] > success[name, name, "noise"] + 0.2
-    other = (success["one", "two", "a + b"] + success["two", "one", "a + b"]) / 2
-    own = (success["one", "one", "a + b"] + success["two", "two", "a + b"]) / 2
-    assert success["one", "two", "noise"] <= other <= own
+        both = success[name, name, "a + b", "attack"]
+        assert both >= success[name, name, "a", "attack"]
+        assert both > success[name, name, "a + b", "noise"] + 0.2
+    crossed = success["one", "two", "a + b", "attack"], success["two", "one", "a + b", "attack"]
+    own = success["one", "one", "a + b", "attack"], success["two", "two", "a + b", "attack"]
+    assert success["one", "two", "a + b", "noise"] <= sum(crossed) / 2 <= sum(own) / 2
 
 
 def test_images_are_looked_at_in_other_sizes_and_texts_lead_without_moving():

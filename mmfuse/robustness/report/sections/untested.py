@@ -72,8 +72,10 @@ def untested(found: Findings) -> list[str]:
 
 def _search(found: Findings) -> list[str]:
     """What is said of a model without a target."""
+    attacked = found.set_guided
     return [
-        *([] if found.worst is not None else [_SUITES["worst"]]),
+        *([_SUITES["attacks"]] if attacked is None else _set_guided(attacked.meta)),
+        *([_SUITES["worst"]] if found.worst is None else []),
         "As the model predicts no target, nothing is known of corrupted inputs, of rows from "
         "elsewhere, of interactions between modalities, and of what the mask alone tells.",
         "No classical model stands beside it, as none of them searches across modalities; "
@@ -98,6 +100,17 @@ def _unseen(result: RobustnessResult) -> list[str]:
                 shown = ", ".join(lacking[:_SHOWN]) + ", ..." * (len(lacking) > _SHOWN)
                 of = f"{len(lacking)} of {len(facts['classes'])} classes"
                 said.append(f"{target}: no row is labelled {shown} ({of}).")
+    return said
+
+
+def _set_guided(meta: Mapping[str, Any]) -> list[str]:
+    said = []
+    if still := meta["still"]:
+        said.append(f"Not attacked: {', '.join(still)}, as no gradient leads to such inputs.")
+    if len(meta["models"]) < 2:
+        said.append("Whether attacks carry over from or to other models was not tried.")
+    other = "l2" if meta["norm"] == "linf" else "linf"
+    said.append(f"Not attacked: within {other} budgets, or by more than gradients.")
     return said
 
 
