@@ -9,14 +9,18 @@ import pandas as pd
 
 from mmfuse.robustness.saved import SavedTables
 
+#: At most so probable under masks of chance, and a mask is called leaking.
+LEVEL = 0.025
+
 
 @dataclass(frozen=True)
 class LeakResult(SavedTables):
-    """Scores of classical models that are shown who is absent, and nothing else.
+    """Scores of models that are shown who is absent, and nothing else.
 
     Args:
         table: one line for each condition, target and model, as ``mask_leaks`` gives them.
-        meta: ``split``, ``conditions`` (those asked for), ``bootstrap``, ``seed``, in plain data.
+        meta: ``split``, ``conditions`` (those asked for), ``permutations``, ``grouped`` (whether
+            groups exchanged masks, not rows), ``bootstrap``, ``seed``, in plain data.
     """
 
     what = "leak check"

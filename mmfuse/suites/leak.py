@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmfuse.baselines.leak import mask_leaks
+from mmfuse.baselines.leak import FEWEST, mask_leaks
 from mmfuse.data import FusionDataModule
 from mmfuse.errors import ConfigError
 from mmfuse.model import FusionModel
@@ -16,22 +16,32 @@ class LeakCheck(Suite):
 
     Where they score above chance, so much of the model's score may come from who is absent and not
     from what modalities say: in the data's own gaps that is a property of the data, under a
-    simulator one of the simulator. One condition of each mechanism is asked.
+    simulator one of the simulator. One condition of each mechanism is asked. A permutation test
+    decides, see ``mask_leak``.
 
     Args:
         split: the rows; cross-validated, so that those of training serve.
         folds: of the cross-validation.
+        permutations: how often masks are dealt out anew, among rows or among the data's groups; 0
+            for no test.
 
     Raises:
-        ConfigError: fewer than two folds, or an unknown split.
+        ConfigError: fewer than two folds, an unknown split, or permutations that are below 0 or
+            too few to find anything.
     """
 
     name = "leak"
 
-    def __init__(self, split: Split = "train", folds: int = 5) -> None:
+    def __init__(self, split: Split = "train", folds: int = 5, permutations: int = 199) -> None:
         if folds < 2:
             raise ConfigError(f"LeakCheck: folds is {folds}; expected 2 up.")
+        if permutations and permutations < FEWEST:
+            raise ConfigError(
+                f"LeakCheck: permutations is {permutations}; expected {FEWEST} up, as fewer cannot "
+                "tell a leak from chance, or 0 for no test."
+            )
         self.split, self.folds = checked_split("LeakCheck", split), folds
+        self.permutations = permutations
 
     def check(self, model: FusionModel, data: FusionDataModule) -> None:
         """Refuses a split without rows.
@@ -53,6 +63,7 @@ class LeakCheck(Suite):
             conditions,
             self.split,
             folds=self.folds,
+            permutations=self.permutations,
             bootstrap=setting.bootstrap,
             seed=setting.seed,
             progress=lambda name: setting.tell(None, None),
@@ -60,6 +71,8 @@ class LeakCheck(Suite):
         meta = {
             "split": self.split,
             "conditions": [c.name for c in conditions],
+            "permutations": self.permutations,
+            "grouped": setting.data.facts(self.split).cluster is not None,
             "bootstrap": setting.bootstrap,
             "seed": setting.seed,
         }

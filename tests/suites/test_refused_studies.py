@@ -33,6 +33,7 @@ def test_a_corruption_of_another_kind_is_refused_at_once(trained: Trained, tmp_p
         lambda: Interactions(estimators=[]),
         lambda: Worst(rows=0),
         lambda: LeakCheck(folds=1),
+        lambda: LeakCheck(permutations=20),
         lambda: LeakCheck(split="tst"),
         lambda: OOD({}),
         lambda: OOD({"other": planted()}, split="tst"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mmfuse.robustness.leak_result import LeakResult
+from math import isnan
+
+from mmfuse.robustness.leak_result import LEVEL, LeakResult
 from mmfuse.robustness.report import blocks
 from mmfuse.robustness.report.study import Study
 from mmfuse.robustness.report.words import metric_name, number, score_of
@@ -22,6 +24,7 @@ def section(study: Study, target: str) -> str:
             r["model"],
             score_of(r),
             number(r["chance"]),
+            "" if isnan(r["p"]) else f"{r['p']:.3f}",
             "leaks" if r["leaks"] else "",
         ]
         for _, r in table.iterrows()
@@ -32,10 +35,9 @@ def section(study: Study, target: str) -> str:
         blocks.paragraph(
             "Scores of models that are shown who is absent and nothing else, cross-validated on "
             f"the {result.meta['split']} rows. Above chance, so much can be had without looking at "
-            "any modality. MCAR's masks are chance alone: compare with its lines, as fitting adds "
-            "to what the intervals tell."
+            f"any modality. {_test(result)}"
         ),
-        blocks.table(["condition", "model", metric, "chance", ""], lines),
+        blocks.table(["condition", "model", metric, "chance", "p", ""], lines),
     )
 
 
@@ -45,17 +47,26 @@ def sentences(study: Study, target: str, model: str) -> list[str]:
     if result is None:
         return []
     table = result.table[result.table["target"] == target]
-    # Cross-validation adds to what the interval tells: masks of pure chance are the yardstick.
-    chance = table.loc[table["family"] == "mcar", "high"].max()
-    own = table[(table["condition"] == "complete") & table["leaks"]]
-    own = own[~(own["value"] <= chance)]
+    own = table[(table["condition"] == "complete") & table["leaks"].astype(bool)]
     if own.empty:
         return []
     line = own.iloc[int(own["value"].to_numpy(float).argmax())]
     return [
         f"The data's own gaps tell of the target: {metric_name(line['metric'])} "
-        f"{score_of(line)} from the mask alone, chance {number(line['chance'])}."
+        f"{score_of(line)} from the mask alone, chance {number(line['chance'])}, p {line['p']:.3f}."
     ]
+
+
+def _test(result: LeakResult) -> str:
+    count = result.meta["permutations"]
+    if not count:
+        return "No permutation test was asked for, so that nothing here is called a leak."
+    whom = "whole groups" if result.meta["grouped"] else "rows"
+    return (
+        f"p is the share of {count + 1} rounds, {count} of them with masks dealt out anew among "
+        f"{whom}, in which the score is as high. At most {LEVEL:g} is called a leak: of masks that "
+        "are chance, as MCAR's are, each model calls one in forty so."
+    )
 
 
 def of_target(study: Study, target: str) -> dict[str, LeakResult]:
