@@ -10,6 +10,7 @@ from mmfuse.robustness.ood.from_logits import GEN, MSP, Energy, MaxLogit
 from mmfuse.robustness.ood.head import class_head
 from mmfuse.robustness.ood.metrics import ood_intervals, ood_metrics
 from mmfuse.robustness.ood.odin import ODIN
+from mmfuse.robustness.ood.product import ProductEnergy
 from mmfuse.robustness.ood.result import OODResult
 from mmfuse.robustness.ood.shaping import ASH, ReAct
 from mmfuse.robustness.ood.standard import standard_scores
@@ -28,6 +29,7 @@ __all__ = [
     "MaxLogit",
     "OODResult",
     "OODScore",
+    "ProductEnergy",
     "ReAct",
     "Reading",
     "ReadingScore",

@@ -51,8 +51,9 @@ class Energy(OODScore):
 
         -T log sum_k exp(f_k / T)
 
-    Of logits that are log-probabilities, as ``LateProductFusion`` and ``LateConfidenceFusion``
-    give, it is 0 for every row at T = 1, and ranks nothing.
+    Of logits that are log-probabilities it is 0 for every row at T = 1, and ranks nothing:
+    ``LateProductFusion`` is read by ``ProductEnergy``, and for ``LateConfidenceFusion``, which
+    mixes probabilities, there is none.
 
     Args:
         temperature: T.

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmfuse.errors import ConfigError
 from mmfuse.fusion.base import LateFusion
-from mmfuse.fusion.late import LateMeanFusion
+from mmfuse.fusion.late import LateConfidenceFusion, LateProductFusion
 from mmfuse.model import FusionModel
 from mmfuse.objectives.supervised import UnimodalLoss
 from mmfuse.robustness.ood.base import OODScore
@@ -14,6 +14,7 @@ from mmfuse.robustness.ood.from_features import KNN, Mahalanobis
 from mmfuse.robustness.ood.from_logits import GEN, MSP, Energy, MaxLogit
 from mmfuse.robustness.ood.head import class_head
 from mmfuse.robustness.ood.odin import ODIN
+from mmfuse.robustness.ood.product import ProductEnergy
 from mmfuse.robustness.ood.shaping import ASH, ReAct
 from mmfuse.robustness.ood.unimodal import UnimodalDisagreement
 from mmfuse.robustness.ood.vim import ViM
@@ -28,8 +29,9 @@ def standard_scores(
     """Every score that the model allows, with the options of its paper, not yet fitted.
 
     ReAct, ASH and ViM are left out for a late fusion, whose heads do not read the fused vector,
-    and ViM for a head that is not linear. Energy is left out for a late fusion other than the
-    mean of logits: of log-probabilities it is 0, whatever the row.
+    and ViM for a head that is not linear. Energy is left out for ``LateConfidenceFusion``, which
+    mixes probabilities: there are no scores whose energy is not 0, whatever the row. For
+    ``LateProductFusion`` it is that of the product before it is normalised.
 
     Args:
         model: trained, with a head for classes.
@@ -50,7 +52,9 @@ def standard_scores(
         "knn": KNN(neighbours),
         "mahalanobis": Mahalanobis(),
     }
-    if isinstance(model.fusion, LateMeanFusion) or not isinstance(model.fusion, LateFusion):
+    if isinstance(model.fusion, LateProductFusion):
+        scores["energy"] = ProductEnergy()
+    elif not isinstance(model.fusion, LateConfidenceFusion):
         scores["energy"] = Energy()
     if not isinstance(model.fusion, LateFusion):
         head = class_head(model, target)

@@ -11,10 +11,25 @@ from planted_classes import rows
 
 from mmfuse import Batch, TargetSpec
 from mmfuse.errors import ConfigError, DataError
-from mmfuse.fusion import LateProductFusion, SequentialFusion
+from mmfuse.fusion import (
+    CRMTFusion,
+    LateConfidenceFusion,
+    LateMeanFusion,
+    LateProductFusion,
+    SequentialFusion,
+)
 from mmfuse.objectives import UnimodalLoss
 from mmfuse.objectives.disagreement import distance
-from mmfuse.robustness.ood import ODIN, Reading, UnimodalDisagreement, class_head, standard_scores
+from mmfuse.robustness.ood import (
+    ODIN,
+    ProductEnergy,
+    Reading,
+    UnimodalDisagreement,
+    class_head,
+    ood_metrics,
+    standard_scores,
+)
+from mmfuse.robustness.ood.base import class_logits
 from mmfuse.tokens import Tokens
 
 
@@ -161,6 +176,55 @@ def test_logits_of_one_head_are_no_disagreement(trained):
         UnimodalDisagreement(trained[1], "cosine")
 
 
+# The energy of a product of experts.
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_the_energy_of_a_product_is_that_of_what_is_multiplied(train, kind):
+    target = TargetSpec("binary", ("no", "yes")) if kind == "binary" else None
+    model = train(LateProductFusion, target, steps=30)[0].double()
+    batch = rows(range(2), 12, seed=4, gaps=0.4)
+    batch = Batch(batch.modalities, {m: x.double() for m, x in batch.inputs.items()}, batch.present)
+    read = reading(model, batch)
+    score = ProductEnergy(temperature=2.0)
+    features, logits = score.inputs(read)
+    found = score(features, logits)
+    with torch.no_grad():
+        for i in range(len(batch)):
+            total = torch.zeros(model.spec.targets["kind"].out_dim, dtype=torch.float64)
+            for place, m in enumerate(model.modalities):
+                if batch.present[i, place]:
+                    vote = model.fusion.vote[m](read.tokens[m].values[i].mean(0))
+                    total += model.heads["kind"](vote)
+            if not batch.present[i].any():
+                total = model.heads["kind"](model.fusion.prior)
+            if kind == "binary":
+                total = torch.cat([torch.zeros(1), total])
+            expected = -2 * (total / 2).exp().sum().log()
+            assert found[i].item() == pytest.approx(expected.item(), abs=1e-9)
+    # The probabilities are those of the model: only what softmax forgets differs.
+    torch.testing.assert_close(
+        logits.softmax(1), class_logits(read.output.logits["kind"]).softmax(1)
+    )
+
+
+def test_the_energy_of_a_product_finds_unknown_rows(train):
+    model = train(LateProductFusion)[0]
+    score = ProductEnergy()
+    known, unknown = (
+        score(*score.inputs(reading(model, rows(classes, 200, seed=6)))).numpy()
+        for classes in (range(3), range(3, 5))
+    )
+    assert ood_metrics(known, unknown)["auroc"] > 0.6
+
+
+def test_the_energy_of_a_product_is_refused_for_another_fusion(trained):
+    with pytest.raises(ConfigError, match="the model has ConcatFusion"):
+        ProductEnergy().inputs(reading(trained[0], rows(range(3), 4, seed=8)))
+    with pytest.raises(ConfigError, match="temperature is 0"):
+        ProductEnergy(temperature=0)
+
+
 # The standard scores, and the head that some of them read through.
 
 
@@ -173,7 +237,10 @@ def test_a_model_gets_every_score_that_it_allows(train, trained):
     told = {"disagreement_l1", "disagreement_hellinger"}
     assert set(standard_scores(model, heads=heads)) == every | told
     late = train(LateProductFusion, steps=1)[0]
-    assert every - set(standard_scores(late)) == {"react", "ash", "vim", "energy"}
+    assert every - set(standard_scores(late)) == {"react", "ash", "vim"}
+    for fusion, lacks in ((LateMeanFusion, 0), (CRMTFusion, 0), (LateConfidenceFusion, 1)):
+        names = set(standard_scores(train(fusion, steps=1)[0]))
+        assert len({"energy"} - names) == lacks, fusion
     with pytest.raises(ConfigError, match="LateProductFusion read each modality's vote"):
         class_head(late, "kind")
 

@@ -36,8 +36,26 @@ def section(study: Study, target: str) -> str:
             "are caught; with known rows positive, the share of unknown rows that pass where 95 % "
             "of the known do."
         ),
+        blocks.paragraph(_lacking(results)),
         blocks.side_by_side(*figures),
         blocks.folded("Every score and metric", _table(results)),
+    )
+
+
+def _lacking(results: dict[str, OODResult]) -> str:
+    """Which scores a model does not have, and why."""
+    why = {
+        "energy": "its fusion mixes probabilities, and energy is defined on scores before they "
+        "are made to add up to one",
+        "react": "ReAct, ASH and ViM read the fused vector through a head, and its heads read "
+        "each modality's vote",
+    }
+    named = {"energy": "energy", "react": "score of the fused vector through a head"}
+    return " ".join(
+        f"{model} has no {named[score]}: {reason}."
+        for model, result in results.items()
+        for score, reason in why.items()
+        if "msp" in set(result.table["score"]) and score not in set(result.table["score"])
     )
 
 
