@@ -260,10 +260,17 @@ class FusionDataModule(RunData):
         """Validation batches; none to train with when no share was asked for.
 
         Raises:
-            DataError: the split is empty, and ``Trainer.validate`` is to score it.
+            DataError: the split is empty, and ``Trainer.validate`` is to score it; or several
+                processes train together, and one has no row.
         """
         is_asked_for = self.trainer is not None and self.trainer.state.fn == "validate"
-        return self.loader("val") if is_asked_for or len(self.rows("val")) else []
+        count, world = len(self.rows("val")), self.trainer.world_size if self.trainer else 1
+        if not is_asked_for and 0 < count < world:
+            raise DataError(
+                f"The val split has fewer rows ({count}) than there are processes ({world}). "
+                "Give it more rows, or take fewer processes."
+            )
+        return self.loader("val") if is_asked_for or count else []
 
     def test_dataloader(self) -> ResumableLoader[Batch]:
         """Test batches."""

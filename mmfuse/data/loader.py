@@ -18,8 +18,10 @@ class BatchOrder(Sampler[list[int]]):
     """Batches of rows in an order that the seed and the epoch alone decide.
 
     Each process takes every ``world``-th batch of one common order, so that processes
-    neither overlap nor leave a gap. For training, rows repeat from the start until all
-    processes have the same number of batches.
+    neither overlap nor leave a gap, and all have the same number of batches, as they wait for
+    each other at every one. For training, batches repeat from the start until they have. Elsewhere
+    no row may count twice: batches are smaller. There, processes beyond the number of rows have
+    no batch.
 
     Args:
         rows: the rows to go through.
@@ -28,7 +30,7 @@ class BatchOrder(Sampler[list[int]]):
         seed: of that draw.
         rank: this process.
         world: number of processes.
-        is_even: give every process the same number of batches.
+        is_even: even out by repeating batches, as in training.
     """
 
     def __init__(
@@ -62,8 +64,11 @@ class BatchOrder(Sampler[list[int]]):
             draw = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = order[torch.randperm(len(order), generator=draw)]
         batches = list(order.split(self.batch_size))
-        if self.is_even:
-            batches += islice(cycle(batches), -len(batches) % self.world)
+        short = -len(batches) % self.world
+        if short and self.is_even:
+            batches += islice(cycle(batches), short)
+        elif short:
+            batches = list(order.tensor_split(min(len(batches) + short, len(order))))
         return batches[self.rank :: self.world]
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -72,10 +77,11 @@ class BatchOrder(Sampler[list[int]]):
             yield batch.tolist()
 
     def __len__(self) -> int:
-        total = -(-len(self.rows) // self.batch_size)
-        if self.is_even:
-            return -(-total // self.world)
-        return len(range(self.rank, total, self.world))
+        each = -(-len(self.rows) // (self.batch_size * self.world))
+        total = each * self.world
+        return len(
+            range(self.rank, total if self.is_even else min(total, len(self.rows)), self.world)
+        )
 
 
 def _whole(batch: Any) -> Any:

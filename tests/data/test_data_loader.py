@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 from mmfuse.batch import Batch
 from mmfuse.data import ArrayData
 from mmfuse.data.loader import BatchOrder
+from mmfuse.errors import DataError
 from mmfuse.missing import MAR, MCAR, LabelMNAR, Missingness, ValueMNAR
 from mmfuse.recorded import rebuild
 from mmfuse.spec import DataSpec
@@ -115,10 +117,26 @@ def test_processes_share_training_rows_evenly(rows: int, world: int) -> None:
     assert {i for share in shares for batch in share for i in batch} == set(range(rows))
 
 
-@pytest.mark.parametrize("rows", [1, 5, 8])
-def test_processes_share_evaluation_rows_without_repeats(rows: int) -> None:
-    shares = [list(BatchOrder(torch.arange(rows), 2, rank=r, world=3)) for r in range(3)]
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 23])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_evaluation_rows_without_repeats(rows: int, world: int) -> None:
+    orders = [BatchOrder(torch.arange(rows), 4, rank=r, world=world) for r in range(world)]
+    shares = [list(order) for order in orders]
     assert sorted(i for share in shares for batch in share for i in batch) == list(range(rows))
+    assert [len(order) for order in orders] == [len(share) for share in shares]
+    assert all(0 < len(batch) <= 4 for share in shares for batch in share)
+    if rows >= world:
+        assert len({len(share) for share in shares}) == 1
+
+
+def test_processes_that_train_need_a_row_each_to_validate_on() -> None:
+    split = ["train"] * 10 + ["val"] + ["test"] * 9
+    data = ArrayData({"a": np.arange(40).reshape(20, 2)}, ["no", "yes"] * 10, split=split)
+    data.setup("fit")
+    state = SimpleNamespace(fn="fit")
+    data.trainer = SimpleNamespace(global_rank=0, world_size=2, state=state)
+    with pytest.raises(DataError, match=r"val split has fewer rows \(1\) than .* processes \(2\)"):
+        data.val_dataloader()
 
 
 # Simulated absence.
