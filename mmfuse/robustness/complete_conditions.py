@@ -60,7 +60,7 @@ def complete_conditions(
         facts: of training rows, by which MAR and MNAR on the value are calibrated; whether
             these rows have clusters decides about ``cluster``. None for uniform quantiles
             and no clusters.
-        groups: label groups that lose modalities, see ``label_groups``; None is group 1.
+        groups: label groups that lose modalities, see ``standard_conditions``.
         seed: of every simulator, and of the sample of subsets.
         one_lost_rates: shares of the rows that lose one modality, with equal weights and, at
             the first of them, each modality by itself.

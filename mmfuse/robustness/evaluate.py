@@ -62,7 +62,8 @@ def evaluate(
         model: read in eval mode; its mode is restored.
         batches: the rows, with the model's targets.
         facts: of all these rows, found by ``Batch.index``; or a function from a batch.
-        conditions: None for ``standard_conditions`` with this seed.
+        conditions: None for ``standard_conditions`` with this seed; for search those that may
+            take all a row asks with, as what it looks for stays.
         device: where to compute; the model moves there. None leaves it where it is.
         bootstrap: resamples of rows behind each 95 % interval; 0 for no intervals.
         importance: tell each modality's part in the score, from the fixed patterns among
@@ -82,7 +83,8 @@ def evaluate(
     if bootstrap < 0:
         raise ConfigError(f"bootstrap is {bootstrap}; expected a number of resamples, or 0.")
     if conditions is None:
-        conditions = standard_conditions(model.modalities, label_groups(model.spec), seed)
+        groups, keep_one = label_groups(model.spec), bool(model.heads)
+        conditions = standard_conditions(model.modalities, groups, seed, keep_one=keep_one)
     check_names(conditions)
     if device is not None:
         model.to(device)

@@ -109,7 +109,8 @@ def absence_matrix(
         )
     if conditions is None:
         first = next(iter(models.values()))
-        conditions = standard_conditions(first.modalities, label_groups(first.spec), seed)
+        groups, keep_one = label_groups(first.spec), bool(first.heads)
+        conditions = standard_conditions(first.modalities, groups, seed, keep_one=keep_one)
     main_metrics: dict[str, str] = {}
     parts, rows = [], 0
     for name, model in models.items():

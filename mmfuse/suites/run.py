@@ -195,10 +195,14 @@ def _conditions(
     rates: tuple[float, ...],
 ) -> list[Condition]:
     groups = label_groups(model.spec)
+    # Of a search the item stays, so that a row may lose all that it asks with.
+    keep_one = bool(model.heads)
     if absence == "standard":
-        return standard_conditions(model.modalities, groups, seed, rates)
+        return standard_conditions(model.modalities, groups, seed, rates, keep_one=keep_one)
     facts = data.facts("train") if len(data.rows("train")) else None
-    return complete_conditions(model.modalities, facts, groups, seed, mcar_rates=rates)
+    return complete_conditions(
+        model.modalities, facts, groups, seed, keep_one=keep_one, mcar_rates=rates
+    )
 
 
 def _median_risks(

@@ -38,7 +38,7 @@ class SetGuided(Suite):
         at: a query is right if its item is among so many.
 
     Raises:
-        ConfigError: no budget above 0, or fewer rows, steps or items than one.
+        ConfigError: no budget above 0, fewer rows, steps or items than one, or an unknown norm.
     """
 
     name = "set_guided"
@@ -59,6 +59,7 @@ class SetGuided(Suite):
                 f"SetGuided: found budgets {list(budgets)}, {rows} rows, {steps} steps and at {at};"
                 " expected a budget above 0, and 1 up."
             )
+        Threat(("",), norm=norm)  # which refuses a norm that it does not know
         self.budgets, self.against, self.modalities = budgets, tuple(against), modalities
         self.norm, self.rows, self.steps, self.at = norm, rows, steps, at
 

@@ -35,6 +35,10 @@ def test_a_study_shows_search_beside_chance_and_its_worst_rows(aligned, tmp_path
     assert scores["complete"] > 5 * scores["nothing"]
     assert scores["nothing"] < scores["mcar 0.5"] < scores["complete"]
     assert found.baselines is None
+    half = found.absence.main("→ left").query("condition == 'mcar 0.5'")
+    assert half["realised_rate"].item() == pytest.approx(0.5, abs=0.2)  # rows may lose everything
+    lost = found.absence.kept("mcar 0.5")
+    assert (~lost).all(axis=1).any()
     worst = found.worst.rows
     table = found.absence.predictions.query("condition == 'complete' and target == '→ left'")
     assert (

@@ -138,3 +138,5 @@ def test_what_cannot_be_attacked_is_refused_at_once(aligned, trained, tmp_path):
     for options in ({"budgets": [0.0]}, {"rows": 0}, {"steps": 0}, {"at": 0}):
         with pytest.raises(ConfigError, match="SetGuided: found"):
             SetGuided(**options)
+    with pytest.raises(ConfigError, match="norm is 'l1'"):
+        SetGuided(norm="l1")
