@@ -10,27 +10,29 @@ python experiments/absence/run.py --sets rosmap --methods "dropout .3" ShaSpec
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import lightning as L
+import fits
 import numpy as np
 import pandas as pd
 from filled import filled
-from methods import METHODS, Method
+from methods import METHODS, MORE_SETTINGS, Method
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tables import tables
 
-from mmfuse import ArrayData, FusionModel, SupervisedTask, Trainer
+from mmfuse import ArrayData, FusionModel
 from mmfuse.missing import subsets
 from mmfuse.robustness import Condition, complete, complete_conditions, evaluate
 from mmfuse.robustness.tables import summary_table
 from mmfuse.runs import hush
+from mmfuse_encoders import MLPEncoder
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from columns import Columns
@@ -38,38 +40,17 @@ from progress import append, is_done
 
 SETS = ("rosmap", "av_digits_speakers", "handwritten", "womens_clothing")
 EPOCHS, BATCH, MASK_SEEDS = 20, 64, 3
-ENCODER = {
-    "class_path": "MLPEncoder",
-    "init_args": {"hidden": [128], "out_dim": 64, "dropout": 0.3},
-}
+ENCODER = partial(MLPEncoder, hidden=[128], out_dim=64, dropout=0.3)
 #: Of more modalities there is no ceiling: the models would be too many.
 MOST = 4
+EVERY = {**METHODS, **MORE_SETTINGS}
 BASELINE, CEILING = "logistic regression, means", "a model for each subset"
 
 
 def fitted(method: Method, data: ArrayData, seed: int, epochs: int) -> FusionModel:
-    """The model of the last epoch: none is chosen."""
-    L.seed_everything(seed, verbose=False)
-    encoders = dict.fromkeys(data.spec.modalities, ENCODER)
-    with TemporaryDirectory() as folder:
-        quiet: dict[str, Any] = {
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            "limit_val_batches": 0,
-            "default_root_dir": folder,
-        }
-        path = None
-        for place, objectives in enumerate(method.stages):
-            dropout = {"modality_dropout": method.dropout} if method.dropout else {}
-            task = SupervisedTask(encoders, method.fusion, objectives(), **dropout)
-            trainer = Trainer(max_epochs=epochs, **quiet)
-            trainer.fit(task, datamodule=data, **({"start_from": path} if path else {}))
-            path = Path(folder) / f"stage{place}.ckpt"
-            if place < len(method.stages) - 1:
-                trainer.save_checkpoint(path, weights_only=True)
-        return task.model if method.fill is None else filled(task.model, method.fill)
+    """A trained model, filled if the method says so."""
+    model = fits.fitted(method, data, dict.fromkeys(data.spec.modalities, ENCODER), seed, epochs)
+    return model if method.fill is None else filled(model, method.fill)
 
 
 def conditions_of(data: ArrayData, mask_seed: int) -> list[Condition]:
@@ -91,14 +72,14 @@ def summed_up(table: pd.DataFrame, mask_seed: int) -> list[dict[str, Any]]:
     return [{"what": w, "value": v, "mask_seed": mask_seed} for w, v in found]
 
 
-def measured(model: FusionModel, data: ArrayData) -> list[dict[str, Any]]:
-    """What a model does under every condition of each seed of the masks."""
+def measured(model: FusionModel, data: ArrayData, split: str = "test") -> list[dict[str, Any]]:
+    """What a model does on ``split`` under every condition of each seed of the masks."""
     lines = []
     for mask_seed in range(MASK_SEEDS):
         result = evaluate(
             model,
-            list(data.loader("test")),
-            data.facts("test"),
+            list(data.loader(split)),
+            data.facts(split),
             conditions_of(data, mask_seed),
             bootstrap=0,
             importance=False,
@@ -182,6 +163,32 @@ def _joined(
     )
 
 
+def lines_of(
+    method: str, columns: Columns, seed: int, epochs: int, split: str = "test"
+) -> list[dict[str, Any]]:
+    """Trains one method and scores it on ``split``; the bounds are of the test rows alone."""
+    data = columns.data(seed, batch_size=BATCH)
+    if method == BASELINE:
+        return baseline(data)
+    if method == CEILING:
+        return ceiling(columns, seed, epochs)
+    return measured(fitted(EVERY[method], data, seed, epochs), data, split)
+
+
+def go_on(path: Path, name: str, methods: Iterable[str], seeds: Iterable[int], epochs: int) -> None:
+    """Adds what a set lacks to the scores, training by training."""
+    columns = None
+    for seed, method in itertools.product(seeds, methods):
+        key = {"data": name, "method": method, "seed": seed}
+        if is_done(path, key):
+            continue
+        columns = columns or Columns.of(name)
+        if method == CEILING and len(columns.inputs) > MOST:
+            continue
+        append([{**key, **line} for line in lines_of(method, columns, seed, epochs)], path)
+        print(f"{name}, {method}, seed {seed}: done", flush=True)
+
+
 def main() -> None:
     """Runs what is not done and writes the tables."""
     parser = argparse.ArgumentParser(
@@ -197,24 +204,7 @@ def main() -> None:
     hush()
     path = given.out / "scores.csv"
     for name in given.sets:
-        columns = None
-        for seed in given.seeds:
-            for method in given.methods:
-                key = {"data": name, "method": method, "seed": seed}
-                if is_done(path, key):
-                    continue
-                columns = columns or Columns.of(name)
-                if method == CEILING and len(columns.inputs) > MOST:
-                    continue
-                data = columns.data(seed, batch_size=BATCH)
-                if method == BASELINE:
-                    found = baseline(data)
-                elif method == CEILING:
-                    found = ceiling(columns, seed, given.epochs)
-                else:
-                    found = measured(fitted(METHODS[method], data, seed, given.epochs), data)
-                append([{**key, **line} for line in found], path)
-                print(f"{name}, {method}, seed {seed}: done", flush=True)
+        go_on(path, name, given.methods, given.seeds, given.epochs)
     told = tables(pd.read_csv(path))
     (given.out / "table.md").write_text(told)
     print(told)

@@ -11,13 +11,12 @@ import argparse
 import itertools
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import lightning as L
 import pandas as pd
-from methods import METHODS, Method
+from fits import fitted
+from methods import METHODS
 
-from mmfuse import CatalogueData, FusionModel, SupervisedTask, Trainer
+from mmfuse import CatalogueData, FusionModel
 from mmfuse.baselines import baseline_scores
 from mmfuse.baselines.models import LINEAR
 from mmfuse.compare.table import interval
@@ -41,35 +40,6 @@ def conditions() -> dict[str, Condition]:
     for rate, seed in itertools.product(RATES, range(MASK_SEEDS)):
         found[f"{rate:g}, {seed}"] = Condition(f"{rate:g}, {seed}", "mcar", rate, MCAR(rate, seed))
     return found
-
-
-def fitted(method: Method, data: CatalogueData, fold: int, epochs: int) -> FusionModel:
-    """The last epoch's model, stage after stage."""
-    L.seed_everything(fold, verbose=False)
-    encoders, optimizer = settings()
-    with TemporaryDirectory() as folder:
-        path = None
-        for place, objectives in enumerate(method.stages):
-            made = SupervisedTask(
-                encoders,
-                method.fusion,
-                objectives(),
-                optimizer,
-                modality_dropout=method.dropout,
-            )
-            trainer = Trainer(
-                max_epochs=epochs,
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                enable_checkpointing=False,
-                default_root_dir=folder,
-            )
-            trainer.fit(made, datamodule=data, **({"start_from": path} if path else {}))
-            path = Path(folder) / f"stage{place}.ckpt"
-            if place < len(method.stages) - 1:
-                trainer.save_checkpoint(path, weights_only=True)
-        return made.model
 
 
 def measured(model: FusionModel, data: CatalogueData) -> dict[str, float]:
@@ -141,7 +111,11 @@ def main() -> None:
             if method == BASELINE:
                 found = baseline(data)
             else:
-                found = measured(fitted(METHODS[method], data, fold, given.epochs), data)
+                encoders, optimizer = settings()
+                model = fitted(
+                    METHODS[method], data, encoders, fold, given.epochs, optimizer=optimizer
+                )
+                found = measured(model, data)
             lines = [
                 key | {"rate": float(c.partition(",")[0]), "condition": c, "value": v}
                 for c, v in found.items()

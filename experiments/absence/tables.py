@@ -23,6 +23,30 @@ _SHOWN = {
     "value_mnar": "MNAR, value",
     "value_mnar_flipped": "value flipped",
 }
+#: Two methods that differ in one thing, and what that is.
+_PAIRS = {
+    **{
+        f"two stages less one, {title}": (f"{method}, two stages", one)
+        for title, method, one in (
+            ("no imputer", "dropout .5", "dropout .5"),
+            ("ridge", "ridge imputed", "ridge imputed, dropout .5"),
+            ("MMIN", "MMIN cascade", "MMIN cascade, dropout .5"),
+            ("SMIL", "SMIL mixture", "SMIL mixture, dropout .5"),
+        )
+    },
+    **{
+        f"{title} less no imputer, {stages}": (f"{method}, {end}", f"dropout .5{plain}")
+        for stages, end, plain in (
+            ("one stage", "dropout .5", ""),
+            ("two stages", "two stages", ", two stages"),
+        )
+        for title, method in (
+            ("ridge", "ridge imputed"),
+            ("MMIN", "MMIN cascade"),
+            ("SMIL", "SMIL mixture"),
+        )
+    },
+}
 _LEADS = ("complete", "area under MCAR", "worst subset")
 
 
@@ -31,7 +55,7 @@ def tables(scores: pd.DataFrame) -> str:
     # Seeds of the masks belong to one training, whose score is their mean.
     keys = ["data", "method", "seed", "what"]
     mean = scores.groupby(keys, sort=False)["value"].mean().reset_index()
-    parts = [_leaderboard(mean), _agreement(mean)]
+    parts = [_leaderboard(mean), _differences(mean), _agreement(mean)]
     for name, own in mean.groupby("data", sort=False):
         parts += [f"### {name}", _of_set(own)]
     seeds, masks = scores["seed"].nunique(), scores["mask_seed"].nunique()
@@ -60,6 +84,26 @@ def _leaderboard(mean: pd.DataFrame) -> str:
         cells = [f"{wide.loc[method, what]:.3f}" for what in _LEADS]
         lines.append(_line([method, *cells, f"{rank[method]:.1f}"]))
     return f"Means over {most} sets, best area first:\n\n" + "\n".join(lines)
+
+
+def _differences(mean: pd.DataFrame) -> str:
+    """What two stages and imputers change at dropout .5, paired by seed."""
+    area = mean[mean["what"] == "area under MCAR"]
+    wide = area.set_index(["data", "method", "seed"])["value"].unstack("method")
+    names = list(dict.fromkeys(mean["data"]))
+    lines = [_line(["difference", *names]), "|---" * (len(names) + 1) + "|"]
+    for title, (one, other) in _PAIRS.items():
+        if {one, other} <= set(wide):
+            gap = wide[one] - wide[other]
+            lines.append(_line([title, *(_signed(gap.loc[name].dropna()) for name in names)]))
+    return "Differences of areas at dropout .5, paired by seed:\n\n" + "\n".join(lines)
+
+
+def _signed(values: pd.Series) -> str:
+    if values.empty:
+        return ""
+    middle, half = interval(values.to_numpy(dtype=float))
+    return f"{middle:+.3f}" + (f" ± {half:.3f}" if np.isfinite(half) else "")
 
 
 def _agreement(mean: pd.DataFrame) -> str:
