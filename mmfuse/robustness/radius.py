@@ -69,7 +69,7 @@ def radii(
         m alone:  r_m = min_{j != y} (h_y - h_j) / c^(m)_yj
 
     Certified bounds are products of the encoder's proven Lipschitz bound and the class rows.
-    Estimated ones are the largest gradients among ``estimate_on``; attacks did break such radii.
+    Estimated ones are the largest gradients among ``estimate_on``; they promise nothing.
 
     Args:
         model: for certified radii, of ``CRMTFusion`` and encoders with a proven bound; for
