@@ -1,6 +1,6 @@
 """What does CRMT's training buy, under attacks that know of its loss and when a modality is gone?
 
-Spoken and written digits, twelve ways of training, five seeds. Lines are added to scores.csv as
+Spoken and written digits, fifteen ways of training, five seeds. Lines are added to scores.csv as
 each training ends; what stands there is not run again.
 """
 
@@ -45,8 +45,8 @@ from progress import append, is_done
 
 EPOCHS, BATCH = 25, 64
 BUDGETS = (1.0, 2.0, 4.0)
-#: Of adversarial training, in lengths of tokens: what the authors take for inputs, and ten times
-#: that. Validation rows choose, by what an attack of length ``CHOOSING`` leaves.
+#: Of adversarial training, in lengths of what is moved: what the authors take for inputs, and ten
+#: times that. Validation rows choose, by what an attack of length ``CHOOSING`` leaves.
 RADII, CHOOSING = (0.1, 1.0), 2.0
 BOTH = "sound + image"
 BASELINE = "logistic regression"
@@ -74,7 +74,7 @@ class Training:
 
 
 def instead(
-    objective: Callable[..., Objective], **options: float
+    objective: Callable[..., Objective], **options: float | str
 ) -> Callable[..., list[Objective]]:
     """An objective in place of the supervised loss."""
     return lambda **more: [SupervisedLoss(weight=0.0), objective(**options, **more)]
@@ -90,11 +90,17 @@ TRAININGS = {
     "step 1, Lipschitz": Training(
         "CRMTFusion", lambda: [SupervisedLoss(), CRMTMargin()], encoder=LIPSCHITZ
     ),
-    "joint, adversarial": Training("ConcatFusion", instead(AdversarialLoss), is_adversarial=True),
-    "head, adversarial": Training("CRMTFusion", instead(AdversarialLoss), is_adversarial=True),
-    "step 1, adversarial": Training(
-        "CRMTFusion", instead(AdversarialLoss, margin=2.0), is_adversarial=True
-    ),
+    **{
+        f"{name}, adversarial {on}": Training(
+            fusion, instead(AdversarialLoss, on=on, **options), is_adversarial=True
+        )
+        for on in ("tokens", "inputs")
+        for name, fusion, options in (
+            ("joint", "ConcatFusion", {}),
+            ("head", "CRMTFusion", {}),
+            ("step 1", "CRMTFusion", {"margin": 2.0}),
+        )
+    },
     "head, mixup": Training("CRMTFusion", instead(CRMTMixMargin, margin=0.0)),
     "step 1, mixup": Training("CRMTFusion", instead(CRMTMixMargin, margin=2.0)),
 }
@@ -275,7 +281,7 @@ def main() -> None:
             elif TRAININGS[name].is_adversarial:
                 model, radius = chosen(TRAININGS[name], data, seed, given.epochs, given.steps)
                 found = measured(model, data, given.steps)
-                found.loc[len(found)] = ["chosen radius", "tokens", 0.0, radius]
+                found.loc[len(found)] = ["chosen radius", "training", 0.0, radius]
             else:
                 model = fitted(TRAININGS[name], data, seed, given.epochs)
                 found = measured(model, data, given.steps)

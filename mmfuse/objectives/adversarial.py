@@ -1,11 +1,10 @@
-"""Adversarial training: the supervised loss where a small change of the tokens makes it large."""
+"""Adversarial training: the supervised loss where a small change of a row makes it large."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,13 @@ from mmfuse.batch import Batch
 from mmfuse.errors import ConfigError
 from mmfuse.objectives.base import Objective, Schedule
 from mmfuse.objectives.crmt import class_targets, margin_loss, require_votes, row_weights
+from mmfuse.objectives.moved import (
+    Movable,
+    MovableInputs,
+    MovableTokens,
+    Moves,
+    movable_inputs,
+)
 from mmfuse.objectives.supervised import targets_of
 from mmfuse.objectives.target_loss import TargetLoss, weighted_mean
 from mmfuse.tokens import Tokens
@@ -21,23 +27,28 @@ from mmfuse.tokens import Tokens
 if TYPE_CHECKING:
     from mmfuse.model import FusionModel, Output
 
-Moves = dict[str, Tensor]
+#: What is moved.
+On = Literal["tokens", "inputs"]
 
 
 class AdversarialLoss(Objective):
-    """Adversarial training on tokens, one l2 ball over the modalities that a row has.
+    """Adversarial training on tokens or inputs, one l2 ball over the modalities that a row has.
 
     ::
 
         L = mean_rows loss( f(z + d), y ),   |d| <= radius the steepest d that ``steps`` steps find
 
     Each step goes ``radius / steps`` along the gradient over all present modalities together and
-    back into the ball. Fusion and heads are in eval mode while d is sought, so that nothing that
-    they keep follows the attack; the loss itself is taken in training mode, and its gradient
-    reaches the encoders. Tokens of any input can be moved, texts and frozen encoders included; the
-    radius is one of tokens, which an encoder is free to make small by making its tokens large:
-    keep their norm (a normalised or Lipschitz encoder), or compare radii of inputs. In evaluation
-    d is 0.
+    back into the ball. The model is in eval mode while d is sought, so that nothing that it keeps
+    follows the attack; the loss itself is taken in training mode, and its gradient reaches the
+    encoders. In evaluation d is 0.
+
+    On tokens, z is what the encoders give. Any input can be defended so, texts and frozen encoders
+    included, and a step runs no encoder again; but the radius is one of tokens, which an encoder is
+    free to make small by making its tokens large: keep their norm (a normalised or Lipschitz
+    encoder). On inputs, z is what the encoders read, in training deviations where data are
+    standardised, as ``PGD`` measures it; texts, codes of categories and inputs of frozen encoders
+    stay as they are, and encoders run ``steps + 1`` times more.
 
     Args:
         weight: factor in the sum of objectives.
@@ -47,17 +58,19 @@ class AdversarialLoss(Objective):
         margin: how much CRMT's margin term at z + d counts besides, see ``CRMTMargin``; above 0 it
             takes a late fusion.
         balanced: whether classes count alike in that term, as there.
+        on: what is moved, ``tokens`` or ``inputs``.
 
     Raises:
-        ConfigError: a radius that is not above 0, no step, a margin below 0; at ``build``, no
-            target, or a fusion or targets that do not fit the margin.
+        ConfigError: a radius that is not above 0, no step, a margin below 0, an unknown ``on``; at
+            ``build``, no target, no input that can be moved, or a fusion or targets that do not fit
+            the margin.
 
     Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks",
         ICLR 2018, arXiv:1706.06083; with the margin Yang, Wei et al., "Quantifying and Enhancing
         Multi-modal Robustness with Modality Preference", ICLR 2024, arXiv:2402.06244.
 
-    Departs from the latter's code: tokens are moved, not inputs; the ball is that of l2, where
-    theirs clamps each number by itself.
+    Departs from the latter's code, which moves inputs: the ball is that of l2, where theirs clamps
+    each number by itself.
     """
 
     def __init__(
@@ -68,15 +81,18 @@ class AdversarialLoss(Objective):
         steps: int = 5,
         margin: float = 0.0,
         balanced: bool = True,
+        on: On = "tokens",
     ) -> None:
         super().__init__(weight, schedule)
+        if on not in get_args(On):
+            raise ConfigError(f"AdversarialLoss: on is {on!r}; expected tokens or inputs.")
         if not (0 < radius < math.inf and steps >= 1 and 0 <= margin < math.inf):
             raise ConfigError(
                 f"AdversarialLoss: radius={radius}, steps={steps}, margin={margin}; expected a "
                 "radius above 0, a step or more, and a margin of 0 or more."
             )
         self.radius, self.steps = radius, steps
-        self.margin, self.balanced = margin, balanced
+        self.margin, self.balanced, self.on = margin, balanced, on
 
     def build(self, model: FusionModel) -> None:
         """Makes one loss for each target."""
@@ -88,19 +104,26 @@ class AdversarialLoss(Objective):
             require_votes(model, "AdversarialLoss with a margin")
             self._of_margin = class_targets(model, "AdversarialLoss with a margin")
         self.rows = row_weights(model, self._of_margin, self.balanced)
+        self._movable = movable_inputs(model) if self.on == "inputs" else frozenset[str]()
 
     def forward(
         self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens], output: Output
     ) -> dict[str, Tensor]:
         """One loss a target, each divided by the number of targets."""
-        present = model.present(batch)
         targets = targets_of(batch, model)
-        blank = {m: t.keep(present[:, model.modalities.index(m)]) for m, t in tokens.items()}
-        if self.training and blank:
-            moves = self._found(model, blank, present, targets)
-            moved = {m: replace(t, values=t.values + moves[m]) for m, t in blank.items()}
-            output = model.read(model.fuse(moved, present), present)
+        if self.training:
+            movable = self._of_batch(model, batch, tokens)
+            if still := movable.still():
+                moves = self._found(model, movable.searched(), still, targets)
+                output = movable.output(moves)
         return self._of(model, output, targets)
+
+    def _of_batch(self, model: FusionModel, batch: Batch, tokens: Mapping[str, Tokens]) -> Movable:
+        if self.on == "inputs":
+            return MovableInputs(model, batch, self._movable)
+        present = model.present(batch)
+        blank = {m: t.keep(present[:, model.modalities.index(m)]) for m, t in tokens.items()}
+        return MovableTokens(model, blank, present)
 
     def _of(
         self, model: FusionModel, output: Output, targets: Mapping[str, Tensor]
@@ -120,24 +143,17 @@ class AdversarialLoss(Objective):
         return found
 
     def _found(
-        self,
-        model: FusionModel,
-        tokens: Mapping[str, Tokens],
-        present: Tensor,
-        targets: Mapping[str, Tensor],
+        self, model: FusionModel, movable: Movable, moves: Moves, targets: Mapping[str, Tensor]
     ) -> Moves:
-        """What to add to the tokens; zero in absent slots and under padding."""
-        fixed = {m: replace(t, values=t.values.detach()) for m, t in tokens.items()}
-        moves = {m: torch.zeros_like(t.values) for m, t in fixed.items()}
-        with model.evaluating():
+        """What to add, from nothing on; zero in absent slots and under padding."""
+        with model.evaluating(), torch.enable_grad():
             for _ in range(self.steps):
                 leaves = {m: v.requires_grad_() for m, v in moves.items()}
-                moved = {m: replace(t, values=t.values + leaves[m]) for m, t in fixed.items()}
-                output = model.read(model.fuse(moved, present), present)
-                total = torch.stack(list(self._of(model, output, targets).values())).sum()
+                found = self._of(model, movable.output(leaves), targets)
+                total = torch.stack(list(found.values())).sum()
                 slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
                 way = {
-                    m: torch.zeros_like(v) if g is None else g
+                    m: torch.zeros_like(v) if g is None else g.nan_to_num(0, 0, 0)
                     for (m, v), g in zip(leaves.items(), slopes, strict=True)
                 }
                 way = _scaled(way, 1 / _length(way))

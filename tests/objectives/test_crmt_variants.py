@@ -5,7 +5,7 @@ import torch
 
 from mmfuse.errors import ConfigError
 from mmfuse.fusion import ConcatFusion, CRMTFusion, LateMeanFusion
-from mmfuse.objectives import AdversarialLoss, CRMTMargin, CRMTMixMargin, SupervisedLoss
+from mmfuse.objectives import CRMTMargin, CRMTMixMargin
 from mmfuse.objectives.crmt import margin_terms
 from mmfuse.objectives.crmt_mix import mixed_terms
 from mmfuse.objectives.mixing import Mix
@@ -17,65 +17,6 @@ def run(objective, model, batch, is_training):
     objective.double().train(is_training)
     torch.manual_seed(0)
     return objective(model, batch, model.encode(batch), model(batch))
-
-
-# AdversarialLoss.
-
-
-def test_the_worst_tokens_in_the_ball_cost_more_than_the_given_ones(make_model, batch):
-    model = make_model(ConcatFusion)
-    clean = run(SupervisedLoss(), model, batch, True)
-    small, large = (run(AdversarialLoss(radius=r), model, batch, True) for r in (0.1, 1.0))
-    assert sum(clean.values()) < sum(small.values()) < sum(large.values())
-    still = run(AdversarialLoss(radius=1.0), model, batch, False)
-    for name, value in clean.items():
-        torch.testing.assert_close(still[name], value)
-
-
-def test_it_moves_present_tokens_alone_within_one_ball(make_model, batch):
-    model = make_model(ConcatFusion)
-    objective = AdversarialLoss(radius=0.7)
-    objective.build(model)
-    tokens = model.encode(batch)
-    moves = objective._found(model, tokens, batch.present, batch.target)
-    length = sum(v.flatten(1).square().sum(dim=1) for v in moves.values()).sqrt()
-    assert (length <= 0.7 * (1 + 1e-9)).all()
-    assert length.max() > 0.69
-    for i, m in enumerate(batch.modalities):
-        assert not moves[m][~batch.present[:, i]].any()
-    assert all(p.grad is None for p in model.parameters())
-
-
-def test_the_search_leaves_modes_as_they_were(make_model, batch):
-    model = make_model(ConcatFusion).train()
-    model.encoders["a"].eval()
-    run(AdversarialLoss(), model, batch, True)
-    assert model.fusion.training
-    assert not model.encoders["a"].training
-
-
-def test_its_gradient_reaches_the_encoders(make_model, batch):
-    model = make_model(ConcatFusion)
-    sum(run(AdversarialLoss(), model, batch, True).values()).backward()
-    assert all(any(p.grad.any() for p in e.parameters()) for e in model.encoders.values())
-
-
-def test_crmts_margin_can_count_at_the_moved_tokens(make_model, batch):
-    model = make_model(CRMTFusion, ("kind", "size"))
-    found = run(AdversarialLoss(margin=2.0), model, batch, False)
-    plain = run(CRMTMargin(), model, batch, False)
-    torch.testing.assert_close(found["kind_margin"], 2 * plain["kind"])
-    with pytest.raises(ConfigError, match="late fusion"):
-        AdversarialLoss(margin=1.0).build(make_model(ConcatFusion))
-
-
-def test_impossible_attacks_are_refused():
-    for options in ({"radius": 0.0}, {"steps": 0}, {"margin": -1.0}):
-        with pytest.raises(ConfigError, match="AdversarialLoss"):
-            AdversarialLoss(**options)
-
-
-# CRMTMixMargin.
 
 
 def test_the_mixed_margin_is_that_of_a_plain_loop():
