@@ -203,6 +203,15 @@ def baseline(data: ArrayData) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["what", "of", "budget", "value"])
 
 
+#: What a training adds its own to.
+_WITHOUT = {
+    **{f"joint, adversarial {on}": "joint" for on in ("tokens", "inputs")},
+    **{f"head, adversarial {on}": "CRMT's head" for on in ("tokens", "inputs")},
+    **{f"step 1, adversarial {on}": "step 1" for on in ("tokens", "inputs")},
+    "head, mixup": "CRMT's head",
+    "step 1, mixup": "step 1",
+    "steps 1, 2": "step 1",
+}
 #: Columns of the tables: a title, and where the values stand.
 _ATTACKS = {
     "clean": ("accuracy", "complete", 0.0),
@@ -218,7 +227,7 @@ _ALONE = {
 
 
 def tables(scores: pd.DataFrame) -> str:
-    """Attacks; single modalities; radii."""
+    """Attacks; single modalities; what variants change; radii."""
     wide = scores.set_index(["training", "what", "of", "budget", "seed"])["value"].sort_index()
     names = [t for t in (*TRAININGS, BASELINE) if t in set(scores["training"])]
     parts = []
@@ -226,6 +235,13 @@ def tables(scores: pd.DataFrame) -> str:
         lines = [f"| training | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         lines += [_row(t, [wide.get((t, *where)) for where in columns.values()]) for t in names]
         parts.append("\n".join(lines))
+    changed = ["clean", *(f"PGD on the margin, {b:g}" for b in BUDGETS)]
+    lines = [f"| training | less | {' | '.join(changed)} |", "|---" * (len(changed) + 2) + "|"]
+    for name, base in _WITHOUT.items():
+        if name in names and base in names:
+            pairs = [(wide[(name, *_ATTACKS[c])], wide[(base, *_ATTACKS[c])]) for c in changed]
+            lines.append(_row(f"{name} | {base}", [one - other for one, other in pairs], "+"))
+    parts.append("\n".join(lines))
     radius = [f"radius above {b:g}" for b in BUDGETS]
     titles = ["kind", "mean radius", *radius, *(f"of these broken, {b:g}" for b in BUDGETS)]
     lines = [f"| training | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
@@ -240,20 +256,20 @@ def tables(scores: pd.DataFrame) -> str:
     parts.append("\n".join(lines))
     seeds = scores["seed"].nunique()
     parts.append(
-        f"Mean ± half-width of the 95 % Student interval over {seeds} seeds; broken radii are "
-        "counted over all seeds together."
+        f"Mean ± half-width of the 95 % Student interval over {seeds} seeds; differences "
+        "are paired by seed; broken radii are counted over all seeds together."
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _row(name: str, values: list[pd.Series | None]) -> str:
+def _row(name: str, values: list[pd.Series | None], sign: str = "") -> str:
     cells = []
     for value in values:
         if value is None:
             cells.append("")
             continue
         mean, half = interval(value.to_numpy(dtype=float))
-        cells.append(f"{mean:.3f} ± {half:.3f}")
+        cells.append(f"{mean:{sign}.3f} ± {half:.3f}")
     return f"| {name} | {' | '.join(cells)} |"
 
 
