@@ -52,9 +52,10 @@ def redrawn_rate(rate: float, modalities: int) -> float:
         ConfigError: a rate outside [0, 1], or no modality.
     """
     rate, count = checked_rate(rate), _checked(modalities)
+    most = (count - 1) / count
     if rate == 1:
-        return (count - 1) / count
-    return (rate - rate**count) / (1 - rate**count)
+        return most
+    return min((rate - rate**count) / (1 - rate**count), most)  # rounding may exceed it
 
 
 def nominal_rate(effective: float, modalities: int) -> float:
@@ -68,7 +69,7 @@ def nominal_rate(effective: float, modalities: int) -> float:
         ConfigError: no rate takes so much, or no modality.
     """
     count = _checked(modalities)
-    most = (count - 1) / count
+    most = put_back_rate(1.0, count)
     if not 0 <= effective <= most:
         raise ConfigError(
             f"The effective rate is {effective!r}; where each row keeps one of {count} modalities "

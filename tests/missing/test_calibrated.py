@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mmfuse.errors import ConfigError, DataError
@@ -194,6 +194,7 @@ def test_effective_rates_at_the_ends():
 
 
 @given(rate=st.floats(0, 1), modalities=st.integers(2, 12))
+@example(rate=1 - 2**-53, modalities=3)
 def test_the_nominal_rate_undoes_the_closed_form(rate, modalities):
     effective = put_back_rate(rate, modalities)
     assert put_back_rate(nominal_rate(effective, modalities), modalities) == pytest.approx(

@@ -35,7 +35,7 @@ def attacked(aligned: Path, other: Path, tmp_path_factory: pytest.TempPathFactor
     return folder / "report"
 
 
-def test_attacks_do_more_than_noise_and_are_read_back(attacked):
+def test_attacks_do_more_than_noise_and_are_read_back(attacked, other):
     found = Findings.load(attacked).set_guided
     assert found.sets == ["left", "right", "left + right"]
     for query, item in (("left", "right"), ("right", "left")):
@@ -46,7 +46,7 @@ def test_attacks_do_more_than_noise_and_are_read_back(attacked):
     assert found.meta["rows_of_split"] == 40
     assert found.table["rows"].lt(30).all()  # a tenth lacks one of the two
     crossed = found.last.query("source != target and by == 'attack'")
-    assert set(crossed["source"]) == {OWN, "other0/version_0"}
+    assert set(crossed["source"]) == {OWN, f"{other.parents[2].name}/version_0"}
     assert len(crossed) == 2 * 2 * 3
 
 
