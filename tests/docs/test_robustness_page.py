@@ -15,6 +15,7 @@ from mmfuse.registry import known
 from mmfuse.suites import Suite
 
 PAGE = (Path(__file__).parents[2] / "docs" / "robustness.md").read_text()
+pytestmark = pytest.mark.slow  # it runs whole studies
 BLOCKS = re.findall(r"^```(python|yaml|bash)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 

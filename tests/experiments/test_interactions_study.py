@@ -19,6 +19,7 @@ def study():
     return module
 
 
+@pytest.mark.slow
 def test_it_runs_and_goes_on(study, tmp_path, monkeypatch, capsys):
     draw = np.random.default_rng(0)
     label = draw.integers(0, 2, 120)

@@ -30,6 +30,7 @@ def test_a_notebook_is_kept_without_outputs_and_without_paths(path: Path) -> Non
             assert cell.execution_count is None
 
 
+@pytest.mark.slow
 @every_notebook
 def test_a_notebook_runs_without_a_word_of_warning(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,8 +74,8 @@ class Run:
     ("kind", "refused"),
     [
         ("regression", (Attacks, OOD)),
-        ("multilabel", (Attacks, OOD)),
-        ("survival", (Attacks, OOD, Interactions, Worst)),
+        pytest.param("multilabel", (Attacks, OOD), marks=pytest.mark.slow),
+        pytest.param("survival", (Attacks, OOD, Interactions, Worst), marks=pytest.mark.slow),
     ],
 )
 def test_a_target_is_studied_by_the_suites_that_can_and_refused_by_the_others(
