@@ -12,6 +12,7 @@ from mmfuse import missing
 from mmfuse.missing import Missingness, ModalityDropout
 from mmfuse.robustness import AbsenceMatrix, RobustnessResult
 
+pytestmark = pytest.mark.slow  # it trains several models
 PAGE = (Path(__file__).parents[2] / "docs" / "absence.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 

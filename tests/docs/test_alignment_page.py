@@ -12,6 +12,7 @@ import yaml
 
 from mmfuse.cli import main
 
+pytestmark = pytest.mark.slow  # it runs whole commands
 PAGE = (Path(__file__).parents[2] / "docs" / "alignment.md").read_text()
 BLOCKS = re.findall(r"^```(python|yaml|bash)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 

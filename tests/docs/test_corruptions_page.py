@@ -11,6 +11,7 @@ from mmfuse.robustness.corruptions import CorruptionResult, standard
 from mmfuse.robustness.corruptions.measures import MEASURES
 
 DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.slow  # it trains models and spoils what they read
 PAGE = (DOCS / "corruptions.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
