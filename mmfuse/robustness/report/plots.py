@@ -88,6 +88,55 @@ def interval(lines: pd.DataFrame, colour: str) -> dict[str, Any]:
     }
 
 
+def budget_curve(
+    figure: go.Figure,
+    lines: pd.DataFrame,
+    noise: pd.DataFrame,
+    score: str,
+    name: str,
+    colour: str,
+    tell: Callable[[pd.Series], str],
+) -> None:
+    """Draws a score by an attack's budget with its band, and noise of the same size as dots.
+
+    Args:
+        figure: what is drawn on.
+        lines: one a ``budget``, with the score, ``low`` and ``high``.
+        noise: the same of noise.
+        score: the column of the score.
+        name: of the line.
+        colour: of all three.
+        tell: what is said of a point, safe to show.
+    """
+    band = lines.dropna(subset=["low", "high"])
+    figure.add_scatter(
+        x=[*band["budget"], *band["budget"][::-1]],
+        y=[*band["high"], *band["low"][::-1]],
+        fill="toself",
+        fillcolor=faint(colour),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=lines["budget"],
+        y=lines[score],
+        mode="lines+markers",
+        line={"color": colour, "width": 2},
+        name=safe(name),
+        customdata=[tell(r) for _, r in lines.iterrows()],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=noise["budget"],
+        y=noise[score],
+        mode="lines",
+        line={"color": colour, "width": 1.5, "dash": "dot"},
+        customdata=[f"noise, {tell(r)}" for _, r in noise.iterrows()],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
 def dressed(figure: go.Figure, pixels: int) -> go.Figure:
     """The figure in the page's looks: bare, transparent, its legend left to the page."""
     figure.update_layout(

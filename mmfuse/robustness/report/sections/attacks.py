@@ -100,37 +100,11 @@ def _figure(voices: dict[str, tuple[AttackCurves, str]], norm: str) -> go.Figure
     for i, (name, (curves, attacked)) in enumerate(voices.items()):
         colour = looks.colour(i)
         lines = curves.worst(attacked, norm)
-        band = lines.dropna(subset=["low", "high"])
-        figure.add_scatter(
-            x=[*band["budget"], *band["budget"][::-1]],
-            y=[*band["high"], *band["low"][::-1]],
-            fill="toself",
-            fillcolor=plots.faint(colour),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=lines["budget"],
-            y=lines["accuracy"],
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
-            name=plots.safe(name),
-            customdata=[_told(r) for _, r in lines.iterrows()],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
         table = curves.table
         noise = table[
             (table["attacked"] == attacked) & (table["norm"] == norm) & (table["attack"] == "Noise")
         ]
-        figure.add_scatter(
-            x=noise["budget"],
-            y=noise["accuracy"],
-            mode="lines",
-            line={"color": colour, "width": 1.5, "dash": "dot"},
-            customdata=[f"noise, {_told(r)}" for _, r in noise.iterrows()],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
+        plots.budget_curve(figure, lines, noise, "accuracy", name, colour, _told)
     figure.update_layout(
         xaxis={"title": "budget", "rangemode": "tozero"},
         yaxis={"title": "accuracy", "range": [0, 1.02]},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -104,33 +106,8 @@ def _figure(voices: _Voices, query: str, item: str) -> go.Figure:
     for i, (name, (result, moved)) in enumerate(voices.items()):
         colour = looks.colour(i)
         lines, noise = (_from_zero(result.curve(query, item, moved, by)) for by in (ATTACK, NOISE))
-        band = lines.dropna(subset=["low", "high"])
-        figure.add_scatter(
-            x=[*band["budget"], *band["budget"][::-1]],
-            y=[*band["high"], *band["low"][::-1]],
-            fill="toself",
-            fillcolor=plots.faint(colour),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=lines["budget"],
-            y=lines["success"],
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
-            name=plots.safe(name),
-            customdata=[_told(moved, r) for _, r in lines.iterrows()],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-        figure.add_scatter(
-            x=noise["budget"],
-            y=noise["success"],
-            mode="lines",
-            line={"color": colour, "width": 1.5, "dash": "dot"},
-            customdata=[f"noise, {_told(moved, r)}" for _, r in noise.iterrows()],
-            hovertemplate="%{customdata}<extra></extra>",
-        )
+        tell = partial(_told, moved)
+        plots.budget_curve(figure, lines, noise, "success", name, colour, tell)
     figure.update_layout(
         xaxis={"title": "budget", "rangemode": "tozero"},
         yaxis={"title": "no longer found", "range": [0, 1.02]},
